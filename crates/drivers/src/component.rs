@@ -1,0 +1,59 @@
+//! What Muster can do with one component, whatever its kind.
+//!
+//! The engine calls these in the order of a plan. A driver knows one kind and its versions; it reads the source, and
+//! changes it only in [`ComponentDriver::swap`].
+//!
+//! A driver never chooses (no "latest", no default target), never writes the journal, never prints.
+
+use std::path::{Path, PathBuf};
+
+use muster_repo::source::Source;
+use muster_types::{
+    backup::{Method, Witness},
+    config::Assertion,
+    event::Watcher,
+    facts::ComponentFacts,
+    plan::SwapMove,
+};
+
+use crate::DriverError;
+
+/// One component, ready to be worked with. All calls block; all paths are absolute.
+pub trait ComponentDriver: Send + Sync {
+    /// Reads what stands there now. Never fails because the component is damaged or absent: that is a fact.
+    fn survey(&self) -> Result<ComponentFacts, DriverError>;
+
+    /// Begins a backup. `scratch` is an empty folder of its own for temporary copies, removed by the caller.
+    ///
+    /// With [`Method::Raw`] it takes whatever lies there, damaged or partly missing.
+    fn open_source(
+        &self,
+        method: Method,
+        scratch: &Path,
+        watcher: &dyn Watcher,
+    ) -> Result<Box<dyn Source>, DriverError>;
+
+    /// The places that a restore fills: the component's own paths, in the order of [`Source::paths`].
+    fn targets(&self) -> Vec<PathBuf>;
+
+    /// Opens what was restored to `places` as its server would, checks its integrity, computes the witness anew and
+    /// compares it, and evaluates the assertions. Leaves the files as they were.
+    ///
+    /// Returns one line for people. A witness name that this version cannot compute is an error, never a pass.
+    fn verify(
+        &self,
+        places: &[PathBuf],
+        witness: &Witness,
+        assertions: &[Assertion],
+        watcher: &dyn Watcher,
+    ) -> Result<String, DriverError>;
+
+    /// Fails when a process has one of the component's files open; names the processes.
+    fn check_unused(&self) -> Result<(), DriverError>;
+
+    /// Puts `from` in place of `target` and keeps the old state at `kept`.
+    ///
+    /// Idempotent: called again after a crash at any point it finishes what was begun. Between the first and the last
+    /// rename the target does not open as whole. The folders are fsynced. What makes the result usable comes last.
+    fn swap(&self, moves: &[SwapMove]) -> Result<(), DriverError>;
+}

@@ -1,0 +1,4 @@
+//! The backup repository.
+
+pub mod durable;
+pub mod source;

@@ -1,0 +1,450 @@
+//! What a user writes in `muster.yaml`, as a document.
+//!
+//! `cli` reads YAML into [`Platform`], checks it, merges an environment's file and resolves secrets. The planner and
+//! the drivers take it from there. Field names are the keys of the file; `docs/configuration.md` explains them.
+//!
+//! This module never reads a file or resolves a secret: a text like `${file:/etc/key}` stays as written here and is
+//! replaced before a driver sees it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, Span, objective::Objectives};
+
+/// A named map that keeps the order of names stable.
+pub type Named<T> = BTreeMap<String, T>;
+
+/// One platform: everything that one `muster.yaml` describes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Platform {
+    /// The platform's name: letters, digits, `-` and `_`.
+    pub platform: String,
+    /// Set only in `muster.<env>.yaml`: the environment that the file describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Targets for the whole platform.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// Where backups live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Repository>,
+    /// Where Muster keeps its state (journal and locks). Default: `.muster` beside `muster.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
+    /// What has state: databases, caches, folders.
+    #[serde(default)]
+    pub components: Named<Component>,
+    /// What runs.
+    #[serde(default)]
+    pub services: Named<Service>,
+    /// What is observed.
+    #[serde(default)]
+    pub checks: Named<Check>,
+}
+
+/// Where backups live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    /// A folder. (Object storage comes with the stores.)
+    pub location: String,
+    /// The repository's key, as a reference: `${file:/etc/muster/repository.key}`.
+    pub password: String,
+}
+
+/// Something with state.
+///
+/// Serde reads it through [`ComponentKeys`], because an unknown key must be an error that names its line, and serde
+/// cannot give that for tagged enums with shared fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ComponentKeys", into = "ComponentKeys")]
+pub enum Component {
+    /// An SQLite database file.
+    Sqlite(SqliteComponent),
+    /// Folders and files.
+    Files(FilesComponent),
+}
+
+/// The kinds of component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ComponentKind {
+    /// An SQLite database file.
+    Sqlite,
+    /// Folders and files.
+    Files,
+}
+
+/// Every key that a component of any kind can have, as the file shows them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentKeys {
+    /// The kind.
+    pub kind: ComponentKind,
+    /// `sqlite`: the database file. A connection: in a shared file it must come from the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// `files`: files and folders. A connection: in a shared file they must come from the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<PathBuf>>,
+    /// `files`: only names that match one of these globs (relative to the path). Without it: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<Vec<String>>,
+    /// `files`: not the names that match one of these globs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<Vec<String>>,
+    /// `files`: leave out files whose last change is longer ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
+    /// When to back up and what to keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupPolicy>,
+    /// Targets of this component; the platform's targets hold where these are silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<Objectives>,
+    /// Data classes inside the component, each with its own RPO.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<DataClass>,
+    /// How a backup is proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prove: Option<ProofPolicy>,
+}
+
+impl TryFrom<ComponentKeys> for Component {
+    type Error = String;
+
+    fn try_from(keys: ComponentKeys) -> Result<Self, String> {
+        let common = ComponentCommon {
+            backup: keys.backup,
+            objectives: keys.objectives,
+            classes: keys.classes,
+            prove: keys.prove,
+        };
+        let refuse = |is_set: bool, key: &str, kind: &str, instead: &str| {
+            if is_set { Err(format!("`{key}` does not belong to kind `{kind}`: {instead}")) } else { Ok(()) }
+        };
+        match keys.kind {
+            ComponentKind::Sqlite => {
+                refuse(keys.paths.is_some(), "paths", "sqlite", "one database file stands in `path`")?;
+                refuse(keys.include.is_some(), "include", "sqlite", "the whole database is backed up")?;
+                refuse(keys.exclude.is_some(), "exclude", "sqlite", "the whole database is backed up")?;
+                refuse(keys.max_age.is_some(), "max_age", "sqlite", "the whole database is backed up")?;
+                Ok(Self::Sqlite(SqliteComponent { path: keys.path, common }))
+            }
+            ComponentKind::Files => {
+                refuse(keys.path.is_some(), "path", "files", "write a list, `paths: [/srv/uploads]`")?;
+                Ok(Self::Files(FilesComponent {
+                    paths: keys.paths.unwrap_or_default(),
+                    include: keys.include.unwrap_or_default(),
+                    exclude: keys.exclude.unwrap_or_default(),
+                    max_age: keys.max_age,
+                    common,
+                }))
+            }
+        }
+    }
+}
+
+impl From<Component> for ComponentKeys {
+    fn from(component: Component) -> Self {
+        let kind = match component {
+            Component::Sqlite(_) => ComponentKind::Sqlite,
+            Component::Files(_) => ComponentKind::Files,
+        };
+        let common = component.common().clone();
+        let mut keys = Self {
+            kind,
+            path: None,
+            paths: None,
+            include: None,
+            exclude: None,
+            max_age: None,
+            backup: common.backup,
+            objectives: common.objectives,
+            classes: common.classes,
+            prove: common.prove,
+        };
+        let list = |values: Vec<String>| (!values.is_empty()).then_some(values);
+        match component {
+            Component::Sqlite(sqlite) => keys.path = sqlite.path,
+            Component::Files(files) => {
+                keys.paths = (!files.paths.is_empty()).then_some(files.paths);
+                keys.include = list(files.include);
+                keys.exclude = list(files.exclude);
+                keys.max_age = files.max_age;
+            }
+        }
+        keys
+    }
+}
+
+impl JsonSchema for Component {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Component".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        ComponentKeys::json_schema(generator)
+    }
+}
+
+/// An SQLite database file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SqliteComponent {
+    /// The database file; `None` only in a shared file, before an environment gives it.
+    pub path: Option<PathBuf>,
+    /// What all kinds share.
+    pub common: ComponentCommon,
+}
+
+/// Folders and files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilesComponent {
+    /// Files and folders; empty only in a shared file, before an environment gives them.
+    pub paths: Vec<PathBuf>,
+    /// Only names that match one of these globs, relative to the path. Empty: all.
+    pub include: Vec<String>,
+    /// Not the names that match one of these globs.
+    pub exclude: Vec<String>,
+    /// Leave out files whose last change is longer ago.
+    pub max_age: Option<Span>,
+    /// What all kinds share.
+    pub common: ComponentCommon,
+}
+
+/// What every kind of component can declare.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ComponentCommon {
+    /// When to back up and what to keep.
+    pub backup: Option<BackupPolicy>,
+    /// Targets of this component; the platform's targets hold where these are silent.
+    pub objectives: Option<Objectives>,
+    /// Data classes inside the component, each with its own RPO.
+    pub classes: Vec<DataClass>,
+    /// How a backup is proven.
+    pub prove: Option<ProofPolicy>,
+}
+
+/// A class of data inside a component.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataClass {
+    /// The class's name.
+    pub name: String,
+    /// Its recovery point objective.
+    pub rpo: crate::objective::Target,
+}
+
+/// When a component is backed up and what is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupPolicy {
+    /// The distance between two backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// The time of day in UTC, like `02:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// What `muster prune` keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
+}
+
+/// Grandfather-father-son retention, per component. What no rule keeps may be pruned.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// The newest N backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<KeepCount>,
+    /// The newest of each of N hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hourly: Option<KeepCount>,
+    /// The newest of each of N days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily: Option<KeepCount>,
+    /// The newest of each of N ISO weeks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weekly: Option<KeepCount>,
+    /// The newest of each of N months.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly: Option<KeepCount>,
+    /// The newest of each of N years.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yearly: Option<KeepCount>,
+    /// Everything younger than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
+}
+
+/// How many: a number, or `all`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum KeepCount {
+    /// At most this many.
+    Count(u32),
+    /// Without end.
+    All(KeepAll),
+}
+
+/// The word `all`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepAll {
+    /// Without end.
+    All,
+}
+
+/// How a backup is proven.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProofPolicy {
+    /// The longest time between two proofs; older ones do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// What must hold in the restored state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "assert")]
+    pub assertions: Vec<Assertion>,
+}
+
+/// One thing that must hold in a restored state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assertion {
+    /// For databases: a query that gives one value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// For files: a path that must exist, relative to the component's path or absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// What the value must be: `>= 1`, `== ok`. Without an operator: equal. For `path`: its size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+}
+
+/// Something that runs. Exactly one of `compose`, `systemd`, `command` is given.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// A Docker Compose service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose: Option<ComposeService>,
+    /// A systemd unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<SystemdService>,
+    /// Plain commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandService>,
+    /// The components that it writes to: it is stopped before one of them is restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<String>,
+    /// The check that says that it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+    /// How long it may take to become ready. Default: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_within: Option<Span>,
+}
+
+/// A Docker Compose service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ComposeService {
+    /// The compose file.
+    pub file: PathBuf,
+    /// The service's name in it.
+    pub service: String,
+    /// The project name, if it is not the one that Compose derives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+}
+
+/// A systemd unit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SystemdService {
+    /// The unit's name.
+    pub unit: String,
+    /// A user unit (`systemctl --user`).
+    #[serde(default)]
+    pub user: bool,
+}
+
+/// A service that plain commands start and stop. Each is a list: a program and its arguments; no shell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandService {
+    /// Starts it, and returns.
+    pub start: Vec<String>,
+    /// Stops it, and returns when it has ended.
+    pub stop: Vec<String>,
+    /// Exit 0: it runs. Exit 1 to 3: it does not. Anything else: unknown.
+    pub status: Vec<String>,
+}
+
+/// One observation with conditions. Exactly one of `http`, `tcp`, `command`, `sqlite` is given.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// A URL (`GET`), or `METHOD URL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
+    /// A program and its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// A database file and a query that gives one value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<SqliteCheck>,
+    /// Headers of an `http` check.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The body of an `http` check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// What must hold, like `[STATUS] == 200`. All must. Empty: the kind's own default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
+    /// `quick` checks run under `--quick`; all run under `--full`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// How long one observation may take. Default: 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// The longest body or output that is read. Default: 1MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_limit: Option<ByteSize>,
+}
+
+/// A database file and a query that gives one value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqliteCheck {
+    /// The database file.
+    pub path: PathBuf,
+    /// The query. Default: `pragma integrity_check`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+}
+
+impl Component {
+    /// Returns the kind as it stands in the file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Files(_) => "files",
+        }
+    }
+
+    /// Returns what all kinds share.
+    pub fn common(&self) -> &ComponentCommon {
+        match self {
+            Self::Sqlite(c) => &c.common,
+            Self::Files(c) => &c.common,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What a run says while it runs. Everything shown or reported is a fold over these.
+//!
+//! Lasting events go to the journal (hash-chained, fsynced); [`Progress`] goes only to whoever watches.
+//! This module never stores or renders.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Timestamp,
+    backup::{Backup, BackupId, RunId},
+    check::CheckResult,
+    explain::Kind,
+    facts::ProofFact,
+    plan::{KeptData, Plan},
+};
+
+/// A lasting event of a run, as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The run.
+    pub run: RunId,
+    /// When, UTC.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum What {
+    /// A run begins. The first event of a run; it holds everything that resume needs.
+    RunBegun {
+        /// The plan.
+        plan: Box<Plan>,
+        /// Who asked: the system user's name.
+        operator: String,
+        /// The process, so that a later one can tell whether it still lives.
+        process: ProcessMark,
+    },
+    /// Another process continues a run.
+    RunResumed {
+        /// The process.
+        process: ProcessMark,
+    },
+    /// A step is about to have its effect. Durable before the effect.
+    StepIntent {
+        /// The step's id.
+        step: String,
+    },
+    /// A step has had its effect, or failed.
+    StepResult {
+        /// The step's id.
+        step: String,
+        /// What came of it.
+        outcome: StepOutcome,
+        /// Seconds since the intent.
+        seconds: f64,
+        /// One line for people: `14 files, 3.1 MiB, 120 KiB new`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
+        /// What went wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<ErrorNote>,
+    },
+    /// Something is not as it should be, and the run goes on for the reason given.
+    Warning {
+        /// What, and why it is safe to go on.
+        message: String,
+    },
+    /// A backup stands in the repository.
+    BackupTaken {
+        /// The backup.
+        backup: Box<Backup>,
+    },
+    /// Backups were forgotten.
+    BackupsForgotten {
+        /// The backups.
+        backups: Vec<BackupId>,
+    },
+    /// A proof ended.
+    ProofEnded {
+        /// What came of it.
+        proof: ProofFact,
+        /// Why it failed or could not be tried.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A swap kept the old data.
+    DataKept {
+        /// What and where.
+        kept: KeptData,
+    },
+    /// Kept data is gone: put back by an undo, or removed after its grace time.
+    KeptDataReleased {
+        /// The run that had kept it.
+        kept_by: RunId,
+        /// The component.
+        component: String,
+    },
+    /// A check was run.
+    Checked {
+        /// Its result.
+        result: CheckResult,
+    },
+    /// A run ended. The last event of a run, unless it was killed.
+    RunEnded {
+        /// What came of it.
+        outcome: RunOutcome,
+    },
+}
+
+/// A process, told apart from a later one with the same number by its start time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessMark {
+    /// Process id.
+    pub pid: u32,
+    /// Field 22 of `/proc/<pid>/stat`: clock ticks after boot.
+    pub start_ticks: u64,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepOutcome {
+    /// Done.
+    Done,
+    /// Failed.
+    Failed,
+    /// Not tried, because an earlier step failed.
+    Skipped,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunOutcome {
+    /// Everything was done.
+    Done,
+    /// Something failed.
+    Failed,
+    /// Some components were done, others failed.
+    Partly,
+    /// A person or a signal stopped it, or the process died.
+    Interrupted,
+}
+
+/// An error as it stands in the journal and in `--json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorNote {
+    /// One line.
+    pub error: String,
+    /// The sources, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+    /// The next action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The family.
+    pub kind: Kind,
+}
+
+impl ErrorNote {
+    /// Notes an error with its sources and hint.
+    pub fn of(error: &dyn crate::Explain) -> Self {
+        let mut causes = Vec::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        Self { error: error.to_string(), causes, hint: error.hint().map(|hint| hint.0), kind: error.kind() }
+    }
+}
+
+/// What a watcher sees while a step works. Never journaled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done: `reading`, `writing`, `verifying`.
+    pub phase: String,
+    /// Bytes (or items) done.
+    pub done: u64,
+    /// Bytes (or items) in all, when known.
+    pub total: Option<u64>,
+}
+
+/// Takes progress and says whether to stop. One is handed to every long call.
+pub trait Watcher: Send + Sync {
+    /// A phase begins. `total` is in bytes when known.
+    fn begin(&self, phase: &str, total: Option<u64>);
+    /// More of the present phase is done.
+    fn advance(&self, bytes: u64);
+    /// Whether a person or a signal wants everything to stop. Long loops ask at least every 100 ms.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// A watcher that looks away and never stops anything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn begin(&self, _phase: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}

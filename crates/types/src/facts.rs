@@ -1,0 +1,86 @@
+//! What a survey found, before anything is decided.
+//!
+//! Facts are read once per request and handed to the planner as a value. This module never looks anything up.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Timestamp,
+    backup::{Backup, BackupId},
+};
+
+/// The facts about one component.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComponentFacts {
+    /// The component's name.
+    pub name: String,
+    /// What its source says it is (see [`crate::backup::Identity::source`]).
+    pub source: String,
+    /// Whether anything stands at its target at all.
+    pub is_present: bool,
+    /// Whether what stands there is not empty.
+    pub has_data: bool,
+    /// Bytes that stand there now; 0 when absent.
+    pub size_bytes: u64,
+    /// A cheap mark of its present state; `None` when it cannot be read.
+    pub fingerprint: Option<String>,
+    /// The newest time at which something was written there, as far as files tell.
+    pub last_write: Option<Timestamp>,
+    /// Processes that have it open: `sqlite3 (pid 4242)`.
+    pub open_by: Vec<String>,
+    /// Where a restore puts things beside before the swap, with the free bytes there.
+    pub beside: Vec<FreeSpace>,
+}
+
+/// Free space of the file system that holds a folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FreeSpace {
+    /// The folder.
+    pub path: PathBuf,
+    /// Bytes that an unprivileged process may still write; for root, what root may.
+    pub free_bytes: u64,
+}
+
+/// A proof that the journal knows of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProofFact {
+    /// The backup that was proven.
+    pub backup: BackupId,
+    /// The component.
+    pub component: String,
+    /// When the proof ended, UTC.
+    pub at: Timestamp,
+    /// What came of it.
+    pub outcome: ProofOutcome,
+    /// Seconds from the first byte to the last assertion.
+    pub seconds: f64,
+}
+
+/// What came of a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProofOutcome {
+    /// Restored, opened, asserted, witness equal.
+    Proven,
+    /// Tried, and something did not hold.
+    Failed,
+    /// Could not be tried here.
+    Unproven,
+}
+
+/// Everything that a plan may rest on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The time of the survey, UTC.
+    pub now: Timestamp,
+    /// This host's name.
+    pub host: String,
+    /// The component the request is about, in the order of the request.
+    pub components: Vec<ComponentFacts>,
+    /// All backups of the repository that belong to this platform and environment; in any order.
+    pub backups: Vec<Backup>,
+    /// All proofs that the journal knows of; in any order.
+    pub proofs: Vec<ProofFact>,
+}

@@ -1,0 +1,27 @@
+//! The words of Muster: ids, documents and errors that every other crate shares.
+//!
+//! Data comes in as values (a parsed configuration, facts from a survey) and leaves as values (a plan,
+//! events, a report). Serde gives each document its JSON form, described in `docs/json.md`.
+//!
+//! This crate never does I/O, never reads a clock and never starts a runtime.
+//!
+//! Read next: [`config`] for what a user writes, [`plan`] for what a run will do, [`event`] for what it said.
+
+pub mod backup;
+pub mod check;
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod explain;
+pub mod facts;
+pub mod objective;
+pub mod plan;
+pub mod report;
+pub mod secret;
+pub mod units;
+
+pub use clock::{Clock, FixedClock};
+pub use explain::{Explain, Hint, Kind};
+pub use jiff::Timestamp;
+pub use secret::Secret;
+pub use units::{ByteSize, Span};

@@ -1,0 +1,241 @@
+//! A plan: everything a run will do, as a value.
+//!
+//! The planner makes it, `--dry-run` shows it, `--json` prints it, the executor takes it, the journal keeps it, and
+//! `resume` reads it back. It holds names and paths, never secrets. The executor decides nothing that stands open here.
+//!
+//! This module never executes.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Span, Timestamp,
+    backup::{BackupId, Identity, RunId, Witness},
+    config::Assertion,
+    objective::ObjectiveRow,
+};
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Take backups.
+    Backup,
+    /// Bring a component back.
+    Restore,
+    /// Put the data back that a restore moved aside.
+    Undo,
+    /// Prove backups in a sandbox.
+    Prove,
+    /// Remove backups that no rule keeps.
+    Prune,
+    /// Check the repository itself.
+    Verify,
+}
+
+impl Verb {
+    /// Returns the word of the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
+            Self::Undo => "undo",
+            Self::Prove => "prove",
+            Self::Prune => "prune",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// Whether a run is the real thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// The real thing.
+    Live,
+    /// A rehearsal.
+    Drill,
+}
+
+/// Everything a run will do, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What it is for.
+    pub verb: Verb,
+    /// Real or rehearsal.
+    pub mode: Mode,
+    /// The platform.
+    pub platform: String,
+    /// The environment; `default` where there is only one.
+    pub environment: String,
+    /// When the facts were taken that it rests on, UTC.
+    pub surveyed_at: Timestamp,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// What the planner wants a person to know: chosen backup, expected loss.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// For restores: when the failure began that this recovers from, UTC. The RTO clock runs from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<Timestamp>,
+    /// The targets that the run's report is judged by; `measured_seconds` is empty here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objectives: Vec<ObjectiveRow>,
+}
+
+impl Plan {
+    /// Returns the SHA-256 of the plan's JSON, in hex: what a person approves is what is executed.
+    pub fn digest(&self) -> String {
+        let json = serde_json::to_vec(self).expect("a plan has only text keys and finite numbers");
+        Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What may happen when a step is done twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepClass {
+    /// Only looks.
+    Observe,
+    /// May be done again.
+    Idempotent,
+    /// Must not be done blindly again; its probe decides.
+    Destructive,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Unique in the plan and the same on every resume: `swap:database`.
+    pub id: String,
+    /// For people: `put the restored database in place`.
+    pub title: String,
+    /// What may happen when it is done twice.
+    pub class: StepClass,
+    /// What it does.
+    pub action: Action,
+    /// Done even when an earlier step failed (starting what was stopped is not: a half-restored platform stays down).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub always: bool,
+}
+
+/// What a step does.
+///
+/// Paths are absolute. `scratch` folders are removed at the end of the run, or by the next one after a crash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// Takes one backup of a component.
+    BackUp {
+        /// The component.
+        component: String,
+        /// Its identity, written into the backup.
+        identity: Identity,
+        /// `consistent`, or `raw` for a safety copy of whatever lies there.
+        method: crate::backup::Method,
+        /// A person's name for it.
+        label: Option<String>,
+        /// Never prune it.
+        pin: bool,
+        /// Where temporary copies go.
+        scratch: PathBuf,
+    },
+    /// Fails when a folder's file system has too little room. Before the first byte.
+    CheckSpace {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes that will be written there.
+        need_bytes: u64,
+    },
+    /// Fails when another process has the component open.
+    CheckUnused {
+        /// The component.
+        component: String,
+    },
+    /// Stops a service and waits until it has ended.
+    StopService {
+        /// The service.
+        service: String,
+    },
+    /// Starts a service and waits until it is ready.
+    StartService {
+        /// The service.
+        service: String,
+        /// How long it may take.
+        within: Span,
+    },
+    /// Writes a backup's content beside its target (or into an empty one), every chunk hash-checked.
+    RestoreBeside {
+        /// The component.
+        component: String,
+        /// The backup.
+        backup: BackupId,
+        /// For each of the backup's paths: where it is written.
+        places: Vec<PathBuf>,
+    },
+    /// Opens the restored state as its server would, checks it and compares the witness.
+    VerifyRestored {
+        /// The component.
+        component: String,
+        /// Where it was written, in the order of the backup's paths.
+        places: Vec<PathBuf>,
+        /// What must be true.
+        witness: Witness,
+        /// What must hold besides.
+        assertions: Vec<Assertion>,
+    },
+    /// Puts the restored state in place; the old one is kept beside.
+    Swap {
+        /// The component.
+        component: String,
+        /// What goes where.
+        moves: Vec<SwapMove>,
+    },
+    /// Runs a check, until it passes or the time is over.
+    Check {
+        /// The check.
+        check: String,
+        /// How long it may take.
+        within: Span,
+    },
+    /// Removes a scratch folder or file tree.
+    RemoveScratch {
+        /// What is removed.
+        path: PathBuf,
+    },
+    /// Forgets backups; their data is freed by `FreeSpace`.
+    Forget {
+        /// The backups.
+        backups: Vec<BackupId>,
+    },
+    /// Removes data that no backup needs any more.
+    FreeSpace,
+}
+
+/// One path of a swap.
+///
+/// Invariant: all three lie in the same folder, so that each move is one rename.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapMove {
+    /// The restored state. For an undo: the old one.
+    pub from: PathBuf,
+    /// The place that services use.
+    pub target: PathBuf,
+    /// Where the present state is kept.
+    pub kept: PathBuf,
+}
+
+/// A restore whose old data is still kept: what `--undo` puts back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptData {
+    /// The run that kept it.
+    pub run: RunId,
+    /// The component.
+    pub component: String,
+    /// What was moved.
+    pub moves: Vec<SwapMove>,
+    /// When, UTC.
+    pub at: Timestamp,
+}
