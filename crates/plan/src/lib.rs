@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Every decision of Muster, as pure functions: facts and a request come in, a plan or a verdict comes out.
+//!
+//! Nothing here reads a clock, a file, the network or the environment, and nothing depends on the engine, the drivers
+//! or the repository; so a plan can be tested with tables, shown before it runs, and trusted to be what is executed.
+//!
+//! Read next: [`restore`] for the order of a recovery and why it is this order, [`choose`] for which backup is meant.
+
+pub mod backup;
+pub mod choose;
+mod error;
+pub mod objectives;
+pub mod prove;
+pub mod prune;
+pub mod restore;
+pub mod retention;
+pub mod scope;
+pub mod status;
+pub mod undo;
+
+pub use choose::RecoveryTarget;
+pub use error::PlanError;
+pub use scope::Scope;

@@ -116,7 +116,10 @@ pub struct Step {
     pub class: StepClass,
     /// What it does.
     pub action: Action,
-    /// Done even when an earlier step failed (starting what was stopped is not: a half-restored platform stays down).
+    /// What it belongs to: a failed step skips the later steps of its own group, and no others.
+    pub group: String,
+    /// Done even when an earlier step of its group failed. (Starting what was stopped is not: a half-restored
+    /// platform stays down.)
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub always: bool,
 }
@@ -179,6 +182,8 @@ pub enum Action {
     VerifyRestored {
         /// The component.
         component: String,
+        /// The backup that it came from.
+        backup: BackupId,
         /// Where it was written, in the order of the backup's paths.
         places: Vec<PathBuf>,
         /// What must be true.
@@ -212,6 +217,11 @@ pub enum Action {
     },
     /// Removes data that no backup needs any more.
     FreeSpace,
+    /// Removes what a restore has moved aside, after its grace time.
+    ReleaseKept {
+        /// What was kept.
+        kept: KeptData,
+    },
 }
 
 /// One path of a swap.

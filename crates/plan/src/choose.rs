@@ -1,0 +1,143 @@
+//! Which backup a target means: the newest good one, one by time, by id or by label.
+//!
+//! Facts come in, one backup goes out. It never looks at the repository, and never returns a backup that a proof or a
+//! restore has found bad, unless a person names that very backup.
+
+use std::str::FromStr;
+
+use muster_types::{
+    Timestamp,
+    backup::{Backup, Method},
+    facts::{Facts, ProofOutcome},
+};
+
+use crate::PlanError;
+
+/// What a person asks to be restored to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecoveryTarget {
+    /// The newest backup that is not known to be bad.
+    Latest,
+    /// The newest backup whose newest proof passed.
+    LatestProven,
+    /// The newest backup that was consistent at or before this time, UTC.
+    Before(Timestamp),
+    /// A backup's id (or its beginning), or its label.
+    Named(String),
+}
+
+impl FromStr for RecoveryTarget {
+    type Err = std::convert::Infallible;
+
+    /// `latest`, `latest-proven`, an RFC 3339 time with zone, else an id or label.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "latest" => Self::Latest,
+            "latest-proven" => Self::LatestProven,
+            _ => match text.parse::<Timestamp>() {
+                Ok(time) => Self::Before(time),
+                Err(_) => Self::Named(text.to_owned()),
+            },
+        })
+    }
+}
+
+/// What is known about a backup from its newest proof, or from a restore that failed.
+pub fn standing(facts: &Facts, backup: &Backup) -> Option<ProofOutcome> {
+    facts
+        .proofs
+        .iter()
+        .filter(|proof| proof.backup == backup.id)
+        .max_by_key(|proof| proof.at)
+        .map(|proof| proof.outcome)
+}
+
+/// Returns the consistent backups of a component, oldest first. Safety copies (`raw`) are not among them.
+pub fn backups_of<'a>(facts: &'a Facts, component: &str) -> Vec<&'a Backup> {
+    let mut backups: Vec<&Backup> = facts
+        .backups
+        .iter()
+        .filter(|backup| backup.record.identity.component == component)
+        .filter(|backup| backup.record.method == Method::Consistent)
+        .collect();
+    backups.sort_by_key(|backup| (backup.record.consistent_at, backup.id.clone()));
+    backups
+}
+
+/// Chooses the backup that `target` means for `component`.
+///
+/// Backups are compared by `consistent_at`. `Before` is inclusive. A named backup may be a safety copy or a bad one:
+/// a person who names it means it.
+///
+/// # Errors
+/// `NoBackup`, `NoBackupBefore`, `UnknownBackup`, `AmbiguousBackup`, `OnlyBadBackups`.
+pub fn choose<'a>(
+    facts: &'a Facts,
+    component: &str,
+    target: &RecoveryTarget,
+) -> Result<&'a Backup, PlanError> {
+    let component_owned = component.to_owned();
+    if let RecoveryTarget::Named(wanted) = target {
+        return named(facts, component, wanted);
+    }
+    let backups = backups_of(facts, component);
+    let Some(earliest) = backups.first() else {
+        return Err(PlanError::NoBackup { component: component_owned });
+    };
+    let is_good = |backup: &&&Backup| standing(facts, backup) != Some(ProofOutcome::Failed);
+    match target {
+        RecoveryTarget::LatestProven => backups
+            .iter()
+            .rev()
+            .find(|backup| standing(facts, backup) == Some(ProofOutcome::Proven))
+            .copied()
+            .ok_or_else(|| PlanError::UnknownBackup {
+                component: component_owned,
+                wanted: "latest-proven".into(),
+            }),
+        RecoveryTarget::Before(time) => {
+            let reached: Vec<&Backup> =
+                backups.iter().copied().filter(|backup| backup.record.consistent_at <= *time).collect();
+            if reached.is_empty() {
+                return Err(PlanError::NoBackupBefore {
+                    component: component_owned,
+                    target: *time,
+                    earliest: earliest.record.consistent_at,
+                });
+            }
+            reached
+                .iter()
+                .rev()
+                .find(is_good)
+                .copied()
+                .ok_or(PlanError::OnlyBadBackups { component: component_owned })
+        }
+        _ => backups
+            .iter()
+            .rev()
+            .find(is_good)
+            .copied()
+            .ok_or(PlanError::OnlyBadBackups { component: component_owned }),
+    }
+}
+
+fn named<'a>(facts: &'a Facts, component: &str, wanted: &str) -> Result<&'a Backup, PlanError> {
+    let of_component = || facts.backups.iter().filter(|backup| backup.record.identity.component == component);
+    let labelled = of_component()
+        .filter(|b| b.record.label.as_deref() == Some(wanted))
+        .max_by_key(|b| b.record.consistent_at);
+    if let Some(backup) = labelled {
+        return Ok(backup);
+    }
+    let fits: Vec<&Backup> =
+        of_component().filter(|b| wanted.len() >= 4 && b.id.0.starts_with(wanted)).collect();
+    match fits.as_slice() {
+        [backup] => Ok(backup),
+        [] => Err(PlanError::UnknownBackup { component: component.into(), wanted: wanted.into() }),
+        several => Err(PlanError::AmbiguousBackup {
+            component: component.into(),
+            wanted: wanted.into(),
+            count: several.len(),
+        }),
+    }
+}

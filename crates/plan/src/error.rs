@@ -1,0 +1,134 @@
+//! Why no plan could be made. Nothing has been changed when one of these is returned.
+
+use muster_types::{Explain, Hint, Kind, Timestamp};
+
+/// Why no plan could be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The component has no backup at all.
+    #[error("`{component}` has no backup")]
+    NoBackup {
+        /// The component.
+        component: String,
+    },
+    /// No backup is old enough.
+    #[error("no backup of `{component}` reaches {target}: the earliest is consistent at {earliest}")]
+    NoBackupBefore {
+        /// The component.
+        component: String,
+        /// The time asked for, UTC.
+        target: Timestamp,
+        /// The earliest that can be reached, UTC.
+        earliest: Timestamp,
+    },
+    /// No backup of the component fits what was asked for.
+    #[error("`{component}` has no backup `{wanted}`")]
+    UnknownBackup {
+        /// The component.
+        component: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// An abbreviated id fits several backups.
+    #[error("`{wanted}` fits {count} backups of `{component}`")]
+    AmbiguousBackup {
+        /// The component.
+        component: String,
+        /// What was asked for.
+        wanted: String,
+        /// How many it fits.
+        count: usize,
+    },
+    /// Every backup of the component is known to be bad.
+    #[error("every backup of `{component}` has failed its newest proof or restore")]
+    OnlyBadBackups {
+        /// The component.
+        component: String,
+    },
+    /// The backup was taken from something else.
+    #[error("backup {backup} was taken from {found}, not from {expected}")]
+    OtherIdentity {
+        /// The backup's short id.
+        backup: String,
+        /// What it was taken from.
+        found: String,
+        /// What the configuration names.
+        expected: String,
+    },
+    /// Something stands at the target and nobody said that it may be replaced.
+    #[error("{target} is not empty")]
+    TargetNotEmpty {
+        /// The target.
+        target: String,
+    },
+    /// A process has the target open.
+    #[error("`{component}` is in use by {by}")]
+    InUse {
+        /// The component.
+        component: String,
+        /// The processes.
+        by: String,
+    },
+    /// The backup does not fit the target's shape.
+    #[error("backup {backup} holds {found} paths, but `{component}` has {expected}")]
+    OtherShape {
+        /// The backup's short id.
+        backup: String,
+        /// The component.
+        component: String,
+        /// Paths in the backup.
+        found: usize,
+        /// Paths in the configuration.
+        expected: usize,
+    },
+    /// There is nothing to undo.
+    #[error("no restore of `{component}` has kept its old data")]
+    NothingKept {
+        /// The component.
+        component: String,
+    },
+}
+
+impl Explain for PlanError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoBackup { .. }
+            | Self::NoBackupBefore { .. }
+            | Self::UnknownBackup { .. }
+            | Self::NothingKept { .. }
+            | Self::OnlyBadBackups { .. } => Kind::NotFound,
+            Self::AmbiguousBackup { .. } => Kind::Input,
+            Self::OtherIdentity { .. }
+            | Self::TargetNotEmpty { .. }
+            | Self::InUse { .. }
+            | Self::OtherShape { .. } => Kind::Conflict,
+        }
+    }
+
+    fn hint(&self) -> Option<Hint> {
+        let text = match self {
+            Self::NoBackup { component } => format!("take one with `muster backup {component}`"),
+            Self::NoBackupBefore { component, .. } | Self::UnknownBackup { component, .. } => {
+                format!("show what there is with `muster list {component}`")
+            }
+            Self::AmbiguousBackup { .. } => "give more digits of the id".into(),
+            Self::OnlyBadBackups { component } => {
+                format!("choose one yourself: `muster list {component}`, then `--to BACKUP`")
+            }
+            Self::OtherIdentity { .. } => {
+                "check `--env` and the component's connection; to look at it elsewhere use `--into PATH`"
+                    .into()
+            }
+            Self::TargetNotEmpty { .. } => {
+                "choose an empty target, or say `--replace`: what stands there is kept beside".into()
+            }
+            Self::InUse { .. } => {
+                "stop it first, or list the service's `uses:` so that Muster stops it".into()
+            }
+            Self::OtherShape { .. } => "restore it elsewhere with `--into PATH`".into(),
+            Self::NothingKept { .. } => "list the runs with `muster runs`".into(),
+        };
+        Some(Hint(text))
+    }
+}

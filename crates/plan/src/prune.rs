@@ -1,0 +1,71 @@
+//! The plan of `muster prune`: forget what no rule keeps, then free its space.
+
+use muster_types::{
+    backup::BackupId,
+    facts::Facts,
+    plan::{Action, KeptData, Plan, StepClass, Verb},
+};
+
+use crate::{
+    retention::{Kept, retention},
+    scope::{Scope, step},
+};
+
+/// How long `--undo` can put back what a restore has moved aside.
+pub const GRACE_DAYS: i64 = 7;
+
+/// Decides about every backup of the components in `facts.components`.
+pub fn decide<'a>(scope: Scope<'_>, facts: &'a Facts) -> Vec<Kept<'a>> {
+    facts
+        .components
+        .iter()
+        .flat_map(|component| {
+            let keep = scope
+                .platform
+                .components
+                .get(&component.name)
+                .and_then(|c| c.common().backup.as_ref())
+                .and_then(|policy| policy.keep.as_ref());
+            retention(facts, &component.name, keep)
+        })
+        .collect()
+}
+
+/// Plans to forget what has no reason to stay, to free the space, and to remove what restores have kept beside for
+/// longer than the grace time.
+pub fn plan(scope: Scope<'_>, facts: &Facts, kept: &[KeptData]) -> Plan {
+    let decisions = decide(scope, facts);
+    let gone: Vec<BackupId> =
+        decisions.iter().filter(|k| k.reasons.is_empty()).map(|k| k.backup.id.clone()).collect();
+    let mut steps = Vec::new();
+    if !gone.is_empty() {
+        steps.push(step(
+            "forget".into(),
+            "prune",
+            StepClass::Idempotent,
+            format!("forget {} backups", gone.len()),
+            Action::Forget { backups: gone.clone() },
+        ));
+    }
+    steps.push(step(
+        "free-space".into(),
+        "prune",
+        StepClass::Idempotent,
+        "free what no backup needs".into(),
+        Action::FreeSpace,
+    ));
+    for one in kept.iter().filter(|one| facts.now.duration_since(one.at).as_hours() >= GRACE_DAYS * 24) {
+        steps.push(step(
+            format!("release:{}:{}", one.component, one.run),
+            "kept",
+            StepClass::Idempotent,
+            format!("remove the data of {} that run {} moved aside", one.component, one.run),
+            Action::ReleaseKept { kept: one.clone() },
+        ));
+    }
+    let mut plan = scope.plan(Verb::Prune, facts, steps);
+    plan.notes.push(format!("{} backups stay, {} go", decisions.len() - gone.len(), gone.len()));
+    plan.notes
+        .push("space of forgotten backups is freed 23 hours after it was marked, by a later prune".into());
+    plan
+}

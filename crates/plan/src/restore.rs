@@ -1,0 +1,378 @@
+//! The plan of `muster restore`: bring components back, so that at every moment either the old or the new state is
+//! whole, and nothing that a person may still need is gone.
+//!
+//! The order is the safety:
+//! 1. room is checked before the first byte is written;
+//! 2. writers are stopped before the safety copy, so that it holds their last words;
+//! 3. the safety copy comes before anything is moved, and takes the files as they lie, so it works on a damaged database;
+//! 4. the backup is written beside its target and verified there, so that a bad backup changes nothing;
+//! 5. the swap is a rename and comes last; the old state is kept beside for its grace time;
+//! 6. services start, and checks say whether the platform works. Only then is the clock stopped.
+//!
+//! It never reads anything: facts come from the survey.
+
+use std::path::{Path, PathBuf};
+
+use muster_types::{
+    Span, Timestamp,
+    backup::{Backup, Identity, Method},
+    config::{Component, Service},
+    facts::{ComponentFacts, Facts},
+    objective::{Basis, ObjectiveKind, ObjectiveRow, Verdict, judge},
+    plan::{Action, Mode, Plan, Step, StepClass, SwapMove, Verb},
+};
+
+use crate::{
+    PlanError, RecoveryTarget,
+    choose::choose,
+    objectives::{EffectiveObjective, objectives},
+    scope::{Scope, step},
+};
+
+/// Room that must stay free beside what a restore writes.
+const SPARE_BYTES: u64 = 16 << 20;
+/// How long a service may take to become ready when the configuration does not say.
+pub(crate) const READY_WITHIN: Span = Span::from_secs(60);
+/// How long a smoke check may take to pass after the start.
+const CHECK_WITHIN: Span = Span::from_secs(60);
+/// The tag of the checks that confirm a recovery.
+pub const SMOKE_TAG: &str = "quick";
+
+/// All steps of a restore belong together: after the first failure nothing more is done.
+const GROUP: &str = "restore";
+
+/// Where a restore goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Into the component's own place, with services stopped and the old state kept.
+    InPlace,
+    /// Somewhere else; `is_empty` says whether nothing (or an empty folder) stands there.
+    Into {
+        /// One absolute path per path of the backup, in its order.
+        targets: Vec<PathBuf>,
+        /// Whether nothing stands at any of them.
+        is_empty: bool,
+    },
+}
+
+/// What a person asks of a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// To which state.
+    pub target: RecoveryTarget,
+    /// Where to.
+    pub destination: Destination,
+    /// What stands at a destination given by `--into` may be moved aside.
+    pub replace: bool,
+    /// When the failure began that this recovers from, UTC. Default: the time of the survey.
+    pub failed_at: Option<Timestamp>,
+}
+
+/// Plans the restore of the components in `facts.components`, all to the same target, as one run.
+///
+/// With [`Destination::Into`] there is one component. Nothing is swapped before everything is restored and verified,
+/// so that services never start on a mixture.
+///
+/// # Errors
+/// Those of [`choose`]; `OtherIdentity` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
+pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result<Plan, PlanError> {
+    let pairs: Vec<Pair<'_>> = facts
+        .components
+        .iter()
+        .map(|component| Ok(Pair { component, backup: choose(facts, &component.name, &options.target)? }))
+        .collect::<Result<_, PlanError>>()?;
+    let mut notes: Vec<String> = pairs.iter().map(Pair::note).collect();
+    let mut steps = Vec::new();
+    match &options.destination {
+        Destination::InPlace => in_place(scope, facts, &pairs, &mut steps, &mut notes)?,
+        Destination::Into { targets, is_empty } => {
+            if !is_empty && !options.replace {
+                return Err(PlanError::TargetNotEmpty { target: show(targets) });
+            }
+            for pair in &pairs {
+                pair.check_shape(targets.len())?;
+                steps.push(space(&pair.component.name, &targets[0], pair.backup.record.size_bytes));
+                steps.extend(fill(scope, pair, targets));
+                steps.push(swap(scope, pair, targets));
+            }
+        }
+    }
+    let mut plan = scope.plan(Verb::Restore, facts, steps);
+    plan.notes = notes;
+    if options.destination == Destination::InPlace {
+        let failed_at = options.failed_at.unwrap_or(facts.now);
+        plan.failed_at = Some(failed_at);
+        plan.objectives = pairs.iter().flat_map(|pair| rows(scope, pair, failed_at)).collect();
+    }
+    Ok(plan)
+}
+
+/// A component and the backup that it is restored from.
+struct Pair<'a> {
+    component: &'a ComponentFacts,
+    backup: &'a Backup,
+}
+
+impl Pair<'_> {
+    fn note(&self) -> String {
+        let Backup { id, record, .. } = self.backup;
+        format!(
+            "{} from backup {}, which holds the state of {}",
+            self.component.name,
+            id.short(),
+            record.consistent_at
+        )
+    }
+
+    fn check_shape(&self, expected: usize) -> Result<(), PlanError> {
+        let found = self.backup.record.paths.len();
+        if found == expected {
+            return Ok(());
+        }
+        let component = self.component.name.clone();
+        Err(PlanError::OtherShape { backup: self.backup.id.short().to_owned(), component, found, expected })
+    }
+}
+
+fn in_place(
+    scope: Scope<'_>,
+    facts: &Facts,
+    pairs: &[Pair<'_>],
+    steps: &mut Vec<Step>,
+    notes: &mut Vec<String>,
+) -> Result<(), PlanError> {
+    let services = users(scope, pairs);
+    for Pair { component, backup } in pairs {
+        check_identity(&scope.identity(facts, component), backup)?;
+        Pair { component, backup }.check_shape(targets_of(scope, &component.name).len())?;
+        if services.is_empty() && !component.open_by.is_empty() {
+            let by = component.open_by.join(", ");
+            return Err(PlanError::InUse { component: component.name.clone(), by });
+        }
+        for place in &component.beside {
+            steps.push(space(&component.name, &place.path, backup.record.size_bytes));
+        }
+    }
+    for (service, _) in services.iter().rev() {
+        let action = Action::StopService { service: (*service).clone() };
+        steps.push(step(
+            format!("stop:{service}"),
+            GROUP,
+            StepClass::Idempotent,
+            format!("stop {service}"),
+            action,
+        ));
+    }
+    for Pair { component, .. } in pairs {
+        let name = &component.name;
+        let action = Action::CheckUnused { component: name.clone() };
+        let title = format!("check that nothing has {name} open");
+        steps.push(step(format!("unused:{name}"), GROUP, StepClass::Observe, title, action));
+        if component.is_present {
+            steps.push(safety_copy(scope, facts, component));
+        } else {
+            notes.push(format!("nothing stands at the place of {name}: no safety copy is needed"));
+        }
+    }
+    for pair in pairs {
+        steps.extend(fill(scope, pair, &targets_of(scope, &pair.component.name)));
+    }
+    for pair in pairs {
+        steps.push(swap(scope, pair, &targets_of(scope, &pair.component.name)));
+    }
+    for (service, definition) in &services {
+        let within = definition.ready_within.unwrap_or(READY_WITHIN);
+        let action = Action::StartService { service: (*service).clone(), within };
+        steps.push(step(
+            format!("start:{service}"),
+            GROUP,
+            StepClass::Idempotent,
+            format!("start {service}"),
+            action,
+        ));
+    }
+    steps.extend(smoke_checks(scope, notes));
+    Ok(())
+}
+
+fn safety_copy(scope: Scope<'_>, facts: &Facts, component: &ComponentFacts) -> Step {
+    let name = &component.name;
+    step(
+        format!("safety-copy:{name}"),
+        GROUP,
+        StepClass::Idempotent,
+        format!("keep a safety copy of {name} as it is now"),
+        Action::BackUp {
+            component: name.clone(),
+            identity: scope.identity(facts, component),
+            method: Method::Raw,
+            label: Some(format!("prerestore-{}", scope.run)),
+            pin: false,
+            scratch: scope.scratch.join(format!("{name}-safety")),
+        },
+    )
+}
+
+/// Writes the backup beside its targets and verifies it there.
+fn fill(scope: Scope<'_>, pair: &Pair<'_>, targets: &[PathBuf]) -> Vec<Step> {
+    let Pair { component, backup } = pair;
+    let name = &component.name;
+    let places: Vec<PathBuf> = targets.iter().map(|target| swap_move(scope, target).from).collect();
+    let assertions = scope
+        .platform
+        .components
+        .get(name)
+        .and_then(|component| component.common().prove.as_ref())
+        .map(|proof| proof.assertions.clone())
+        .unwrap_or_default();
+    let mut steps = vec![step(
+        format!("restore:{name}"),
+        GROUP,
+        StepClass::Idempotent,
+        format!("write backup {} beside {}", backup.id.short(), show(targets)),
+        Action::RestoreBeside { component: name.clone(), backup: backup.id.clone(), places: places.clone() },
+    )];
+    // A safety copy has no witness: it was taken because the state was in doubt.
+    if backup.record.method == Method::Consistent {
+        let witness = backup.record.witness.clone();
+        let action = Action::VerifyRestored {
+            component: name.clone(),
+            backup: backup.id.clone(),
+            places,
+            witness,
+            assertions,
+        };
+        let title = format!("verify the restored {name}");
+        steps.push(step(format!("verify:{name}"), GROUP, StepClass::Observe, title, action));
+    }
+    steps
+}
+
+fn swap(scope: Scope<'_>, pair: &Pair<'_>, targets: &[PathBuf]) -> Step {
+    let name = &pair.component.name;
+    let moves: Vec<SwapMove> = targets.iter().map(|target| swap_move(scope, target)).collect();
+    step(
+        format!("swap:{name}"),
+        GROUP,
+        StepClass::Destructive,
+        format!("put the restored {name} in place, keep the old one beside"),
+        Action::Swap { component: name.clone(), moves },
+    )
+}
+
+fn swap_move(scope: Scope<'_>, target: &Path) -> SwapMove {
+    SwapMove {
+        from: beside(scope, target, "new"),
+        target: target.to_owned(),
+        kept: beside(scope, target, "old"),
+    }
+}
+
+/// A hidden name in the target's own folder, so that moving there is one rename.
+pub(crate) fn beside(scope: Scope<'_>, target: &Path, suffix: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(format!(".muster-{}.", scope.run));
+    name.push(target.file_name().unwrap_or_default());
+    name.push(format!(".{suffix}"));
+    target.with_file_name(name)
+}
+
+fn smoke_checks(scope: Scope<'_>, notes: &mut Vec<String>) -> Vec<Step> {
+    let steps: Vec<Step> = scope
+        .platform
+        .checks
+        .iter()
+        .filter(|(_, check)| check.tags.iter().any(|tag| tag == SMOKE_TAG))
+        .map(|(name, _)| {
+            step(
+                format!("check:{name}"),
+                GROUP,
+                StepClass::Observe,
+                format!("check {name}"),
+                Action::Check { check: name.clone(), within: CHECK_WITHIN },
+            )
+        })
+        .collect();
+    if steps.is_empty() {
+        notes.push(format!(
+            "no check has the tag `{SMOKE_TAG}`: nothing confirms that the platform works afterwards"
+        ));
+    }
+    steps
+}
+
+fn space(name: &str, path: &Path, size_bytes: u64) -> Step {
+    step(
+        format!("space:{name}:{}", path.display()),
+        GROUP,
+        StepClass::Observe,
+        format!("check the room at {}", path.display()),
+        Action::CheckSpace { path: path.to_owned(), need_bytes: size_bytes + SPARE_BYTES },
+    )
+}
+
+/// Refuses a backup that was taken from another platform, environment or source: a production state must not land in
+/// staging by a wrong line in a file, nor the other way round.
+fn check_identity(expected: &Identity, backup: &Backup) -> Result<(), PlanError> {
+    let found = &backup.record.identity;
+    let describe = |one: &Identity| format!("{} ({}) at {}", one.platform, one.environment, one.source);
+    let is_same = found.platform == expected.platform
+        && found.environment == expected.environment
+        && found.kind == expected.kind
+        && found.source == expected.source;
+    if is_same {
+        return Ok(());
+    }
+    Err(PlanError::OtherIdentity {
+        backup: backup.id.short().to_owned(),
+        found: describe(found),
+        expected: describe(expected),
+    })
+}
+
+/// Returns the component's own paths, as the configuration gives them.
+pub fn targets_of(scope: Scope<'_>, component: &str) -> Vec<PathBuf> {
+    match scope.platform.components.get(component) {
+        Some(Component::Sqlite(sqlite)) => sqlite.path.iter().cloned().collect(),
+        Some(Component::Files(files)) => files.paths.clone(),
+        None => Vec::new(),
+    }
+}
+
+/// Returns the services that write to one of the components, in the order of their names.
+fn users<'a>(scope: Scope<'a>, pairs: &[Pair<'_>]) -> Vec<(&'a String, &'a Service)> {
+    let is_restored = |used: &String| pairs.iter().any(|pair| pair.component.name == *used);
+    scope.platform.services.iter().filter(|(_, service)| service.uses.iter().any(is_restored)).collect()
+}
+
+fn rows(scope: Scope<'_>, pair: &Pair<'_>, failed_at: Timestamp) -> Vec<ObjectiveRow> {
+    let Pair { component, backup } = pair;
+    let basis = if scope.mode == Mode::Drill { Basis::Drill } else { Basis::Incident };
+    let lost = failed_at.duration_since(backup.record.consistent_at).as_secs_f64().max(0.0);
+    objectives(scope.platform)
+        .into_iter()
+        .filter(|objective| objective.component == component.name)
+        .map(|EffectiveObjective { component, class, kind, target, .. }| {
+            let measured = (kind == ObjectiveKind::Rpo).then_some(lost);
+            ObjectiveRow {
+                component,
+                class,
+                objective: kind,
+                target_seconds: target_seconds(target),
+                measured_seconds: measured,
+                verdict: if kind == ObjectiveKind::Rpo { judge(target, measured) } else { Verdict::Unproven },
+                basis: Some(basis),
+            }
+        })
+        .collect()
+}
+
+pub(crate) fn target_seconds(target: muster_types::objective::Target) -> Option<f64> {
+    match target {
+        muster_types::objective::Target::Within(span) => Some(span.seconds()),
+        muster_types::objective::Target::NotApplicable => None,
+    }
+}
+
+fn show(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}

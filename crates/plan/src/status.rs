@@ -1,0 +1,124 @@
+//! The judgement of `muster status`: each objective's target, what was measured, on which basis, and the verdict.
+//!
+//! Facts and measurements of earlier runs come in; rows go out. What was not measured is `unproven`.
+
+use muster_types::{
+    backup::Backup,
+    config::Platform,
+    facts::{Facts, ProofFact, ProofOutcome},
+    objective::{Basis, ObjectiveKind, ObjectiveRow, Target, Verdict, judge},
+};
+
+use crate::{
+    choose::{backups_of, standing},
+    objectives::{EffectiveObjective, objectives},
+    restore::target_seconds,
+};
+
+/// A recovery that was measured the whole way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasuredRecovery {
+    /// The component.
+    pub component: String,
+    /// When it ended, UTC.
+    pub at: muster_types::Timestamp,
+    /// From the failure (or the start) to the last green check, in seconds.
+    pub seconds: f64,
+    /// `drill` or `incident`.
+    pub basis: Basis,
+}
+
+/// Judges every objective of the platform.
+///
+/// RTO rests on the newest whole recovery if there is one, else on the newest proof. RPO rests on the newest backup
+/// that is not known to be bad: the time since it, or zero when the source's mark has not changed since.
+pub fn rows(platform: &Platform, facts: &Facts, recoveries: &[MeasuredRecovery]) -> Vec<ObjectiveRow> {
+    objectives(platform)
+        .into_iter()
+        .filter(|objective| facts.components.iter().any(|c| c.name == objective.component))
+        .map(|objective| match objective.kind {
+            ObjectiveKind::Rto => rto_row(platform, facts, recoveries, objective),
+            ObjectiveKind::Rpo => rpo_row(facts, objective),
+        })
+        .collect()
+}
+
+fn row(
+    objective: EffectiveObjective,
+    measured: Option<f64>,
+    verdict: Verdict,
+    basis: Option<Basis>,
+) -> ObjectiveRow {
+    ObjectiveRow {
+        component: objective.component,
+        class: objective.class,
+        objective: objective.kind,
+        target_seconds: target_seconds(objective.target),
+        measured_seconds: measured,
+        verdict,
+        basis,
+    }
+}
+
+fn rto_row(
+    platform: &Platform,
+    facts: &Facts,
+    recoveries: &[MeasuredRecovery],
+    objective: EffectiveObjective,
+) -> ObjectiveRow {
+    let name = objective.component.clone();
+    let newest_proof = newest_proof(facts, &name);
+    let newest_recovery = recoveries.iter().filter(|r| r.component == name).max_by_key(|r| r.at);
+    let has_failed = newest_proof.is_some_and(|proof| proof.outcome == ProofOutcome::Failed);
+    let is_stale = newest_proof.is_some_and(|proof| is_older_than_its_rhythm(platform, facts, proof));
+    let (measured, basis) = match (newest_recovery, newest_proof) {
+        (Some(recovery), _) => (Some(recovery.seconds), Some(recovery.basis)),
+        (None, Some(proof)) if proof.outcome == ProofOutcome::Proven => {
+            (Some(proof.seconds), Some(Basis::Proof))
+        }
+        _ => (None, None),
+    };
+    let verdict = match judge(objective.target, measured) {
+        Verdict::Met if has_failed || (is_stale && basis == Some(Basis::Proof)) => Verdict::Unproven,
+        other => other,
+    };
+    row(objective, measured, verdict, basis)
+}
+
+fn is_older_than_its_rhythm(platform: &Platform, facts: &Facts, proof: &ProofFact) -> bool {
+    platform
+        .components
+        .get(&proof.component)
+        .and_then(|component| component.common().prove.as_ref())
+        .and_then(|policy| policy.every)
+        .is_some_and(|every| facts.now.duration_since(proof.at).as_secs_f64() > every.seconds())
+}
+
+fn rpo_row(facts: &Facts, objective: EffectiveObjective) -> ObjectiveRow {
+    let component = facts.components.iter().find(|c| c.name == objective.component);
+    let newest = newest_good(facts, &objective.component);
+    let Some(newest) = newest else {
+        // Nothing to go back to is the largest loss there is, not a missing measurement.
+        let verdict = if objective.target == Target::NotApplicable {
+            Verdict::NotApplicable
+        } else {
+            Verdict::Breached
+        };
+        return row(objective, None, verdict, Some(Basis::Archive));
+    };
+    let is_unchanged = component.and_then(|c| c.fingerprint.as_ref()) == Some(&newest.record.fingerprint);
+    let age = facts.now.duration_since(newest.record.consistent_at).as_secs_f64().max(0.0);
+    let measured = Some(if is_unchanged { 0.0 } else { age });
+    let verdict = judge(objective.target, measured);
+    row(objective, measured, verdict, Some(Basis::Archive))
+}
+
+/// Returns the newest backup of a component that no proof or restore has found bad.
+pub fn newest_good<'a>(facts: &'a Facts, component: &str) -> Option<&'a Backup> {
+    backups_of(facts, component).into_iter().rev().find(|b| standing(facts, b) != Some(ProofOutcome::Failed))
+}
+
+/// Returns the newest proof of a component, whatever came of it.
+pub fn newest_proof<'a>(facts: &'a Facts, component: &str) -> Option<&'a ProofFact> {
+    facts.proofs.iter().filter(|proof| proof.component == component).max_by_key(|proof| proof.at)
+}

@@ -1,0 +1,77 @@
+//! The plan of `muster restore --undo`: put the data back that the last restore of a component moved aside.
+
+use muster_types::{
+    Span,
+    facts::Facts,
+    plan::{Action, KeptData, Plan, StepClass, SwapMove, Verb},
+};
+
+use crate::{
+    PlanError,
+    restore::{READY_WITHIN, beside},
+    scope::{Scope, step},
+};
+
+/// Plans to put back the newest kept data of each of `names`; what stands there now is kept in its turn.
+///
+/// # Errors
+/// `NothingKept`.
+pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]) -> Result<Plan, PlanError> {
+    let newest: Vec<&KeptData> = names
+        .iter()
+        .map(|name| {
+            kept.iter()
+                .filter(|one| one.component == *name)
+                .max_by_key(|one| one.at)
+                .ok_or_else(|| PlanError::NothingKept { component: name.clone() })
+        })
+        .collect::<Result<_, _>>()?;
+    let services: Vec<(&String, Span)> = scope
+        .platform
+        .services
+        .iter()
+        .filter(|(_, service)| service.uses.iter().any(|used| names.contains(used)))
+        .map(|(name, service)| (name, service.ready_within.unwrap_or(READY_WITHIN)))
+        .collect();
+    let mut steps = Vec::new();
+    let mut add =
+        |id: String, class, title: String, action| steps.push(step(id, "undo", class, title, action));
+    for (service, _) in services.iter().rev() {
+        let action = Action::StopService { service: (*service).clone() };
+        add(format!("stop:{service}"), StepClass::Idempotent, format!("stop {service}"), action);
+    }
+    for name in names {
+        let action = Action::CheckUnused { component: name.clone() };
+        add(
+            format!("unused:{name}"),
+            StepClass::Observe,
+            format!("check that nothing has {name} open"),
+            action,
+        );
+    }
+    for one in &newest {
+        let name = &one.component;
+        let moves = one.moves.iter().map(|back| reverse(scope, back)).collect();
+        let action = Action::Swap { component: name.clone(), moves };
+        let title = format!("put back the data of {name} that run {} kept", one.run);
+        add(format!("swap:{name}"), StepClass::Destructive, title, action);
+    }
+    for (service, within) in services {
+        let action = Action::StartService { service: service.clone(), within };
+        add(format!("start:{service}"), StepClass::Idempotent, format!("start {service}"), action);
+    }
+    let mut plan = scope.plan(Verb::Undo, facts, steps);
+    plan.notes = newest
+        .iter()
+        .map(|one| format!("{}: the data that run {} moved aside at {}", one.component, one.run, one.at))
+        .collect();
+    Ok(plan)
+}
+
+fn reverse(scope: Scope<'_>, done: &SwapMove) -> SwapMove {
+    SwapMove {
+        from: done.kept.clone(),
+        target: done.target.clone(),
+        kept: beside(scope, &done.target, "old"),
+    }
+}
