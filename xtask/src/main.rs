@@ -7,6 +7,7 @@
 //! Read next: [`suite`] for what `test` does, [`tidy`] for the rules, [`servers`] for what gets installed.
 #![allow(clippy::print_stdout, reason = "chores answer on the terminal")]
 
+mod bench;
 mod capabilities;
 mod servers;
 mod suite;
@@ -45,6 +46,8 @@ enum Chore {
         #[arg(long)]
         ran: Option<PathBuf>,
     },
+    /// Measure backup and restore beside other tools, and print a table
+    Bench(bench::BenchArgs),
     /// Everything that must hold before a change is taken (`.ci/run`)
     Ci,
 }
@@ -55,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test { args } => suite::run(&args),
         Chore::Tidy => tidy::run(),
         Chore::Capabilities { check, ran } => capabilities::run(check, ran.as_deref()),
+        Chore::Bench(args) => bench::bench(&args),
         Chore::Ci => workspace::run(".ci/run", &[]),
     }
 }
