@@ -2,6 +2,7 @@
 
 use muster_types::{
     backup::BackupId,
+    config::Component,
     facts::Facts,
     plan::{Action, KeptData, Plan, StepClass, Verb},
 };
@@ -54,7 +55,11 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, kept: &[KeptData]) -> Plan {
         "free what no backup needs".into(),
         Action::FreeSpace,
     ));
-    for one in kept.iter().filter(|one| facts.now.duration_since(one.at).as_hours() >= GRACE_DAYS * 24) {
+    let (holds_more, old): (Vec<&KeptData>, Vec<&KeptData>) = kept
+        .iter()
+        .filter(|one| facts.now.duration_since(one.at).as_hours() >= GRACE_DAYS * 24)
+        .partition(|one| scope.platform.components.get(&one.component).is_some_and(Component::leaves_out));
+    for one in old {
         steps.push(step(
             format!("release:{}:{}", one.component, one.run),
             "kept",
@@ -65,6 +70,10 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, kept: &[KeptData]) -> Plan {
     }
     let mut plan = scope.plan(Verb::Prune, facts, steps);
     plan.notes.push(format!("{} backups stay, {} go", decisions.len() - gone.len(), gone.len()));
+    // What a backup leaves out is nowhere else: removing it is a person's decision.
+    plan.notes.extend(holds_more.iter().flat_map(|one| &one.moves).map(|one| {
+        format!("{} holds files that no backup has: remove it yourself when you are sure", one.kept.display())
+    }));
     plan.notes
         .push("space of forgotten backups is freed 23 hours after it was marked, by a later prune".into());
     plan

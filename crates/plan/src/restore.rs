@@ -144,7 +144,13 @@ fn in_place(
     let services = users(scope, pairs);
     for Pair { component, backup } in pairs {
         check_identity(&scope.identity(facts, component), backup)?;
-        Pair { component, backup }.check_shape(targets_of(scope, &component.name).len())?;
+        Pair { component, backup }.check_shape(targets_for(scope, component, backup).len())?;
+        if scope.platform.components.get(&component.name).is_some_and(Component::leaves_out) {
+            notes.push(format!(
+                "what the configuration leaves out of {0} is in no backup: it stays only in the old data beside, which `prune` does not remove",
+                component.name
+            ));
+        }
         if services.is_empty() && !component.open_by.is_empty() {
             let by = component.open_by.join(", ");
             return Err(PlanError::InUse { component: component.name.clone(), by });
@@ -175,10 +181,10 @@ fn in_place(
         }
     }
     for pair in pairs {
-        steps.extend(fill(scope, pair, &targets_of(scope, &pair.component.name)));
+        steps.extend(fill(scope, pair, &targets_for(scope, pair.component, pair.backup)));
     }
     for pair in pairs {
-        steps.push(swap(scope, pair, &targets_of(scope, &pair.component.name)));
+        steps.push(swap(scope, pair, &targets_for(scope, pair.component, pair.backup)));
     }
     for (service, definition) in &services {
         let within = definition.ready_within.unwrap_or(READY_WITHIN);
@@ -327,6 +333,15 @@ fn check_identity(expected: &Identity, backup: &Backup) -> Result<(), PlanError>
         found: describe(found),
         expected: describe(expected),
     })
+}
+
+/// Where a backup goes in place: the component's paths; for a raw one, which may hold a database's log as a file of its
+/// own, the paths that it was taken from (they are the component's: the identity was compared).
+fn targets_for(scope: Scope<'_>, component: &ComponentFacts, backup: &Backup) -> Vec<PathBuf> {
+    match backup.record.method {
+        Method::Consistent => targets_of(scope, &component.name),
+        Method::Raw => backup.record.paths.clone(),
+    }
 }
 
 /// Returns the component's own paths, as the configuration gives them.

@@ -277,7 +277,7 @@ fn an_abbreviation_that_fits_two_backups_is_refused() {
     assert!(matches!(refused, Err(PlanError::AmbiguousBackup { count: 2, .. })), "{refused:?}");
 }
 
-// proves: B27
+// proves: B17
 #[test]
 fn grandfather_father_son_keeps_the_newest_of_each_bucket_and_never_a_pinned_or_the_newest_proven_less() {
     let mut backups: Vec<Backup> = (1..=20)

@@ -1,4 +1,39 @@
-//! The backup repository.
+//! The backup repository: a restic repository with our own source, storage, restore, verification and locks.
+//!
+//! In: a location, a key, a driver's [`source::Source`]. Out: backups, restored places, reports. A damaged or
+//! missing object is always an error with its name.
+//!
+//! This crate never chooses a backup, never prints and never reads the environment.
+//! Read next: `repo.rs`, `backup.rs`, `restore.rs`, `verify.rs`, `prune.rs`, `keys.rs`; `docs/format.md` is the law.
 
+mod backup;
+mod catalog;
+mod chunks;
 pub mod durable;
+mod error;
+mod feed;
+pub mod keys;
+mod layout;
+mod listing;
+mod location;
+mod lock;
+mod mode;
+mod pins;
+mod prune;
+mod repo;
+mod restore;
 pub mod source;
+mod storage;
+mod temporary;
+mod tree;
+mod unlock;
+mod verify;
+
+pub use catalog::Listing;
+pub use error::RepoError;
+pub use keys::KeyInfo;
+pub use listing::{ListedEntry, ListedKind};
+pub use prune::PruneStats;
+pub use repo::{BackupHeader, Location, Repo};
+pub use restore::RestoreStats;
+pub use verify::{Expected, Finding, VerifyDepth, VerifyReport};

@@ -42,13 +42,13 @@ impl CheckResult {
             return None;
         }
         if let Some(error) = &self.error {
-            return Some(error.clone());
+            return Some(error.replace('\n', " "));
         }
         let failed: Vec<String> = self
             .conditions
             .iter()
             .filter(|c| !c.passed)
-            .map(|c| format!("`{}` does not hold: found {}", c.condition, c.found))
+            .map(|c| format!("`{}` does not hold: found {}", c.condition, c.found.replace('\n', " ")))
             .collect();
         Some(failed.join("; "))
     }

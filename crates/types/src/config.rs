@@ -440,6 +440,16 @@ impl Component {
         }
     }
 
+    /// Tells whether a backup may leave out something that lies at the component's place.
+    pub fn leaves_out(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Files(files) => {
+                !files.include.is_empty() || !files.exclude.is_empty() || files.max_age.is_some()
+            }
+        }
+    }
+
     /// Returns what all kinds share.
     pub fn common(&self) -> &ComponentCommon {
         match self {

@@ -1,0 +1,208 @@
+//! Finds the key file that a password opens, and decrypts what lies in the repository.
+//!
+//! In: the folder `keys` and a password. Out: a [`Cipher`]. The name of every key file is the SHA-256 of its content,
+//! so a damaged key file is told apart from a wrong password before it is tried.
+//!
+//! This module never writes, and never takes a damaged key file for a wrong password. The cipher is the one of the
+//! format (AES-256-CTR with Poly1305-AES), because the engine has no public way to decrypt the header of a pack.
+//! Read next: `verify.rs`.
+
+use std::{fs, num::NonZeroU32, path::Path};
+
+use aes256ctr_poly1305aes::{
+    Aes256CtrPoly1305Aes, Key, Nonce,
+    aead::{Aead, AeadInPlace, Tag},
+};
+use muster_types::Secret;
+use rustic_core::{Id, repofile::KeyFile, repofile::MasterKey};
+use sha2::{Digest, Sha256};
+
+use crate::error::RepoError;
+
+/// Bytes of the nonce before, and of the nonce and the mark of authenticity around, everything that is encrypted.
+const NONCE_BYTES: usize = 16;
+/// Bytes that encryption adds.
+pub(crate) const OVERHEAD_BYTES: u32 = 32;
+
+/// An opened key.
+#[derive(Clone)]
+pub(crate) struct Unlocked {
+    /// The name of the key file that fits.
+    pub(crate) key_id: String,
+    /// What it holds.
+    pub(crate) master: MasterKey,
+    /// Decrypts with it.
+    pub(crate) cipher: Cipher,
+}
+
+/// Decrypts what lies in a repository.
+#[derive(Clone)]
+pub(crate) struct Cipher(Aes256CtrPoly1305Aes);
+
+impl Cipher {
+    fn new(master: &MasterKey) -> Option<Self> {
+        let bytes = [&master.encrypt[..], &master.mac.k, &master.mac.r].concat();
+        (bytes.len() == 64).then(|| Self(Aes256CtrPoly1305Aes::new(Key::from_slice(&bytes))))
+    }
+
+    /// Decrypts bytes and checks their authenticity.
+    pub(crate) fn decrypt(&self, data: &[u8]) -> Result<Vec<u8>, String> {
+        if data.len() < OVERHEAD_BYTES as usize {
+            return Err(format!("it has only {} bytes", data.len()));
+        }
+        let (nonce, content) = data.split_at(NONCE_BYTES);
+        self.0.decrypt(Nonce::from_slice(nonce), content).map_err(|_| "it cannot be decrypted".into())
+    }
+
+    /// Decrypts bytes where they lie and returns the plain part.
+    pub(crate) fn decrypt_in_place<'a>(&self, data: &'a mut [u8]) -> Result<&'a [u8], String> {
+        let size = data.len();
+        if size < OVERHEAD_BYTES as usize {
+            return Err(format!("it has only {size} bytes"));
+        }
+        let (nonce, rest) = data.split_at_mut(NONCE_BYTES);
+        let (content, tag) = rest.split_at_mut(size - OVERHEAD_BYTES as usize);
+        self.0
+            .decrypt_in_place_detached(
+                Nonce::from_slice(nonce),
+                &[],
+                content,
+                Tag::<Aes256CtrPoly1305Aes>::from_slice(tag),
+            )
+            .map_err(|_| "it cannot be decrypted".to_owned())?;
+        Ok(content)
+    }
+
+    /// Decrypts and unpacks a file of the repository: JSON, or a byte 2 before compressed JSON.
+    pub(crate) fn decode_file(&self, data: &[u8]) -> Result<Vec<u8>, String> {
+        let plain = self.decrypt(data)?;
+        match plain.split_first() {
+            Some((b'{' | b'[', _)) => Ok(plain),
+            Some((2, packed)) => zstd::decode_all(packed).map_err(|e| format!("it cannot be unpacked: {e}")),
+            _ => Err("its form is unknown".into()),
+        }
+    }
+
+    /// Decrypts and unpacks a blob. `length` is its length when it is compressed.
+    pub(crate) fn decode_blob(&self, data: &[u8], length: Option<NonZeroU32>) -> Result<Vec<u8>, String> {
+        let plain = self.decrypt(data)?;
+        let Some(length) = length else { return Ok(plain) };
+        zstd::bulk::decompress(&plain, length.get() as usize)
+            .map_err(|e| format!("it cannot be unpacked: {e}"))
+    }
+}
+
+/// Returns the SHA-256 as the repository writes it.
+pub(crate) fn hex_hash(content: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(content))
+}
+
+/// Lists the names in a folder of the repository that are ids, sorted. A missing folder has none.
+pub(crate) fn ids_in(folder: &Path) -> Result<Vec<String>, RepoError> {
+    let fail = |source| RepoError::Io { operation: "list", path: folder.to_owned(), source };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(fail)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(fail)?.file_name();
+        if let Some(name) = name.to_str().filter(|name| name.parse::<Id>().is_ok()) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads a key file and compares its content with its name.
+pub(crate) fn read_key(root: &Path, id: &str) -> Result<KeyFile, String> {
+    let content =
+        fs::read(root.join("keys").join(id)).map_err(|error| format!("it cannot be read: {error}"))?;
+    if hex_hash(&content) != id {
+        return Err("its content does not match its name".into());
+    }
+    let file: KeyFile =
+        serde_json::from_slice(&content).map_err(|error| format!("it is not a key file: {error}"))?;
+    // The engine stops the process at a cost of zero.
+    if !file.n.is_power_of_two() {
+        return Err(format!("its cost of {} is not possible", file.n));
+    }
+    Ok(file)
+}
+
+/// Finds the key file that `password` opens.
+///
+/// # Errors
+/// `WrongKey`: no key file fits and all are whole. `Corrupt`: no key file fits and one is damaged, or there is none.
+pub(crate) fn unlock(root: &Path, password: &Secret) -> Result<Unlocked, RepoError> {
+    let ids = ids_in(&root.join("keys"))?;
+    let corrupt = |object: String, message: String| RepoError::Corrupt { object, message };
+    if ids.is_empty() {
+        return Err(corrupt("keys".into(), "there is no key file".into()));
+    }
+    let mut damaged = None;
+    for id in ids {
+        let file = match read_key(root, &id) {
+            Ok(file) => file,
+            Err(message) => {
+                damaged.get_or_insert(corrupt(format!("key {id}"), message));
+                continue;
+            }
+        };
+        // The engine says in no better way that the password does not fit; a whole file has sound parameters.
+        let Ok(key) = file.key_from_password(&password.expose()) else { continue };
+        let (encrypt, k, r) = key.to_keys();
+        // The parts of the engine's type cannot be named from here, so a random one is made and overwritten.
+        let mut master = MasterKey::new();
+        (master.encrypt, master.mac.k, master.mac.r) = (encrypt, k, r);
+        if let Some(cipher) = Cipher::new(&master) {
+            return Ok(Unlocked { key_id: id, master, cipher });
+        }
+    }
+    Err(damaged.unwrap_or_else(|| RepoError::WrongKey(root.to_owned())))
+}
+
+#[cfg(test)]
+impl Cipher {
+    /// Encrypts, for tests that make what a newer program would write.
+    pub(crate) fn encrypt(&self, data: &[u8]) -> Vec<u8> {
+        let nonce = [7; NONCE_BYTES];
+        let mut out = nonce.to_vec();
+        out.extend(self.0.encrypt(Nonce::from_slice(&nonce), data).expect("memory can be encrypted"));
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_encrypted_comes_back_and_every_changed_byte_is_noticed() {
+        let mut master = MasterKey::new();
+        master.encrypt = vec![1; 32];
+        let cipher = Cipher::new(&master).unwrap();
+        let data = cipher.encrypt(b"{\"a\":1}");
+        assert_eq!(cipher.decode_file(&data).unwrap(), b"{\"a\":1}");
+        for place in 0..data.len() {
+            let mut changed = data.clone();
+            changed[place] ^= 1;
+            assert!(cipher.decrypt(&changed).is_err(), "{place}");
+        }
+        for length in 0..data.len() {
+            assert!(cipher.decrypt(&data[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_packed_file_and_a_packed_blob_are_unpacked_and_no_longer_than_stated() {
+        let cipher = Cipher::new(&MasterKey::new()).unwrap();
+        let packed = zstd::encode_all(&b"{\"b\":2}"[..], 3).unwrap();
+        assert_eq!(cipher.decode_file(&cipher.encrypt(&[&[2], &packed[..]].concat())).unwrap(), b"{\"b\":2}");
+        let blob = cipher.encrypt(&packed);
+        assert_eq!(cipher.decode_blob(&blob, NonZeroU32::new(7)).unwrap(), b"{\"b\":2}");
+        assert!(cipher.decode_blob(&blob, NonZeroU32::new(6)).is_err());
+        assert!(cipher.decode_file(&cipher.encrypt(b"text")).is_err());
+    }
+}
