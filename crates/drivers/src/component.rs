@@ -5,18 +5,22 @@
 //!
 //! A driver never chooses (no "latest", no default target), never writes the journal, never prints.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use muster_repo::source::Source;
 use muster_types::{
+    Clock,
     backup::{Method, Witness},
-    config::Assertion,
+    config::{Assertion, Component},
     event::Watcher,
     facts::ComponentFacts,
     plan::SwapMove,
 };
 
-use crate::DriverError;
+use crate::{DriverError, files::FilesDriver, sqlite::SqliteDriver};
 
 /// One component, ready to be worked with. All calls block; all paths are absolute.
 pub trait ComponentDriver: Send + Sync {
@@ -56,4 +60,15 @@ pub trait ComponentDriver: Send + Sync {
     /// Idempotent: called again after a crash at any point it finishes what was begun. Between the first and the last
     /// rename the target does not open as whole. The folders are fsynced. What makes the result usable comes last.
     fn swap(&self, moves: &[SwapMove]) -> Result<(), DriverError>;
+}
+
+/// Makes the driver of a component; looks at no disk.
+///
+/// # Errors
+/// Kind `Config`: no path, a relative one, a glob that is none.
+pub fn open(name: &str, component: &Component, clock: Arc<dyn Clock>) -> Result<Box<dyn ComponentDriver>, DriverError> {
+    Ok(match component {
+        Component::Sqlite(sqlite) => Box::new(SqliteDriver::new(name, sqlite, clock)?),
+        Component::Files(files) => Box::new(FilesDriver::new(name, files, clock)?),
+    })
 }

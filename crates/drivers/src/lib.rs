@@ -1,6 +1,16 @@
 //! What Muster knows about each kind of component, service and check.
 
+pub mod checks;
+pub mod command;
 pub mod component;
 mod error;
+pub mod expect;
+pub mod files;
+pub mod foreign;
+pub mod processes;
+pub mod services;
+mod space;
+pub mod sqlite;
+pub mod swap;
 
 pub use error::DriverError;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-/// Makes a database at `path` with rows 1 to `rows` in table `entries`, and adds to it when it exists.
+/// Makes a database at `path`, or adds to it, until table `entries` holds rows 1 to `rows`.
 pub fn sqlite_with_rows(path: &Path, rows: u64) {
     let mut connection = open(path);
     let first = count_rows(path) + 1;
@@ -17,7 +17,7 @@ pub fn sqlite_with_rows(path: &Path, rows: u64) {
         let mut insert = transaction
             .prepare("insert into entries (id, body, committed_at) values (?1, ?2, 0)")
             .expect("a statement");
-        for id in first..first + rows {
+        for id in first..=rows {
             insert.execute(params![id.cast_signed(), format!("entry number {id}")]).expect("a row");
         }
     }
@@ -61,7 +61,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         sqlite_with_rows(&path, 10);
-        sqlite_with_rows(&path, 5);
+        sqlite_with_rows(&path, 15);
         assert_eq!(count_rows(&path), 15);
         assert_eq!(integrity(&path), "ok");
     }

@@ -1,0 +1,68 @@
+//! Command services with a real small server, started, asked and stopped through its own scripts.
+
+use std::{fs, net::TcpListener, time::Duration};
+
+use muster_drivers::services::{ServiceStatus, open, start_and_wait};
+use muster_types::{
+    FixedClock, Timestamp,
+    config::{Check, CommandService, Service},
+    event::Unwatched,
+};
+
+const CLOCK: FixedClock = FixedClock(Timestamp::UNIX_EPOCH);
+
+fn service(start: &str, stop: &str, status: &str) -> Service {
+    let script = |text: &str| ["sh", "-c", text].map(str::to_owned).to_vec();
+    let command = CommandService { start: script(start), stop: script(stop), status: script(status) };
+    Service { command: Some(command), ..Service::default() }
+}
+
+#[test]
+fn a_service_starts_becomes_ready_restarts_and_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = folder.path().join("pid");
+    let (file, place) = (pid_file.display(), folder.path().display());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Its output is deliberately not redirected: that must neither hold the start nor kill the server.
+    let web = service(
+        &format!("timeout 60 python3 -m http.server --bind 127.0.0.1 -d {place} {port} & echo $! > {file}"),
+        &format!("kill $(cat {file})"),
+        &format!("test -e {file} && kill -0 $(cat {file}) 2>/dev/null"),
+    );
+    let web = open("web", &web).unwrap();
+    assert_eq!(web.status(&Unwatched).unwrap(), ServiceStatus::Stopped);
+    web.stop(&Unwatched).unwrap();
+    let ready = Check { http: Some(format!("http://127.0.0.1:{port}/")), ..Check::default() };
+    let within = Duration::from_secs(20);
+    let start = || start_and_wait("web", &*web, Some(("ready", &ready)), within, &CLOCK, &Unwatched).unwrap();
+    assert!(start().starts_with("ready after "));
+    let first = fs::read_to_string(&pid_file).unwrap();
+    start();
+    assert_eq!(fs::read_to_string(&pid_file).unwrap(), first, "a service that runs is left alone");
+    web.restart(&Unwatched).unwrap();
+    assert_ne!(fs::read_to_string(&pid_file).unwrap(), first);
+    web.stop(&Unwatched).unwrap();
+    assert_eq!(web.status(&Unwatched).unwrap(), ServiceStatus::Stopped);
+}
+
+#[test]
+fn failures_are_told_with_the_output_and_an_unclear_status_is_unknown() {
+    let web = open("web", &service("echo 'port is taken' >&2; exit 4", "true", "exit 1")).unwrap();
+    let error = web.start(&Unwatched).unwrap_err();
+    assert_eq!(error.to_string(), "cannot start service `web`: exit code 4: port is taken");
+    let web = open("web", &service("true", "true", "echo what >&2; exit 9")).unwrap();
+    let unknown = ServiceStatus::Unknown("the status command ended with exit code 9: what".into());
+    assert_eq!(web.status(&Unwatched).unwrap(), unknown);
+    assert!(open("web", &Service::default()).is_err());
+}
+
+#[test]
+fn a_service_that_does_not_become_ready_fails_with_the_last_reason() {
+    let web = open("web", &service("true", "true", "true")).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ready = Check { tcp: Some(format!("127.0.0.1:{port}")), ..Check::default() };
+    let within = Duration::from_millis(500);
+    let error =
+        start_and_wait("web", &*web, Some(("ready", &ready)), within, &CLOCK, &Unwatched).unwrap_err();
+    assert!(error.to_string().ends_with("the connection was refused: nothing listens there"), "{error}");
+}
