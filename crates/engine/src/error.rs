@@ -1,0 +1,151 @@
+//! Why the engine could not go on. Errors of drivers, of the repository and of the planner keep their own words.
+
+use std::path::PathBuf;
+
+use muster_drivers::DriverError;
+use muster_repo::RepoError;
+use muster_types::{Explain, Hint, Kind};
+
+/// Why the engine could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The journal could not be read or written. Nothing is done that could not be journaled.
+    #[error("cannot {operation} the journal {}", path.display())]
+    Journal {
+        /// `open`, `read`, `write`.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A journal entry does not fit its predecessor: somebody has changed the file.
+    #[error("entry {sequence} of the journal {} has been altered", path.display())]
+    JournalAltered {
+        /// The file.
+        path: PathBuf,
+        /// The first entry that does not fit.
+        sequence: i64,
+    },
+    /// The state was written by a newer Muster.
+    #[error("the state {} has format {found}, and this Muster knows {known}", path.display())]
+    NewerState {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Another run holds the lock.
+    #[error("`{name}` is locked by {holder}")]
+    Locked {
+        /// What is locked.
+        name: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// A file or folder of the state could not be used.
+    #[error("cannot {operation} {}", path.display())]
+    State {
+        /// What was tried.
+        operation: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is too little room.
+    #[error("{} has {free} free, but {need} are needed", path.display())]
+    NoSpace {
+        /// Where.
+        path: PathBuf,
+        /// Free.
+        free: muster_types::ByteSize,
+        /// Needed.
+        need: muster_types::ByteSize,
+    },
+    /// A check did not pass in time.
+    #[error("check `{name}` did not pass: {reason}")]
+    CheckFailed {
+        /// The check.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The plan names something that the configuration does not have (any more).
+    #[error("the plan names the {what} `{name}`, which the configuration does not have")]
+    Unknown {
+        /// `component`, `service`, `check`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// No such run.
+    #[error("there is no run `{0}`")]
+    NoSuchRun(String),
+    /// A run that is over cannot be resumed.
+    #[error("run {0} is over: there is nothing to resume")]
+    RunIsOver(String),
+    /// Stopped by a person or a signal.
+    #[error("interrupted")]
+    Interrupted,
+    /// A driver's error.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The repository's error.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+}
+
+impl Explain for EngineError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Journal { .. } | Self::State { .. } | Self::NoSpace { .. } => Kind::Unavailable,
+            Self::JournalAltered { .. } => Kind::Corrupt,
+            Self::NewerState { .. } | Self::RunIsOver(_) => Kind::Conflict,
+            Self::Locked { .. } => Kind::Locked,
+            Self::CheckFailed { .. } => Kind::Unavailable,
+            Self::Unknown { .. } => Kind::Config,
+            Self::NoSuchRun(_) => Kind::NotFound,
+            Self::Interrupted => Kind::Interrupted,
+            Self::Driver(error) => error.kind(),
+            Self::Repo(error) => error.kind(),
+        }
+    }
+
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Locked { .. } | Self::CheckFailed { .. } => true,
+            Self::Driver(error) => error.is_retryable(),
+            Self::Repo(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+
+    fn hint(&self) -> Option<Hint> {
+        let text = match self {
+            Self::Journal { path, .. } | Self::State { path, .. } => format!(
+                "free some space and check the rights of {}; nothing has been changed that is not in the journal",
+                path.parent().unwrap_or(path).display()
+            ),
+            Self::JournalAltered { path, .. } => {
+                format!("move {} aside: the repository alone is enough to restore from", path.display())
+            }
+            Self::NewerState { .. } => "use the newer Muster, or another `state:` folder".into(),
+            Self::Locked { .. } => "wait for it, or end that process".into(),
+            Self::NoSpace { path, .. } => format!("make room on the file system of {}", path.display()),
+            Self::CheckFailed { name, .. } => format!("look at it with `muster check {name}`"),
+            Self::Unknown { .. } => "put it back into `muster.yaml`, or make a new plan".into(),
+            Self::NoSuchRun(_) => "list them with `muster runs`".into(),
+            Self::RunIsOver(run) => format!("look at it with `muster show {run}`"),
+            Self::Interrupted => "look at what was done with `muster runs`".into(),
+            Self::Driver(error) => return error.hint(),
+            Self::Repo(error) => return error.hint(),
+        };
+        Some(Hint(text))
+    }
+}

@@ -1,0 +1,257 @@
+//! Execute: do what a plan says, one step after the other, and tell what happened.
+//!
+//! Each intent is in the journal before its effect and each result after it. A step that fails skips the later steps
+//! of its own group; other groups go on. The executor decides nothing: every name and path stands in the plan.
+//!
+//! Read next: [`crate::sweep`] for what happens after a `kill -9`, [`actions`] for what each step does.
+
+mod actions;
+
+use std::{collections::BTreeSet, time::Instant};
+
+use muster_types::{
+    Explain, Kind,
+    backup::RunId,
+    event::{ErrorNote, RunOutcome, StepOutcome, What},
+    plan::{Action, Plan, Step},
+    report::{RunReport, StepState},
+};
+
+use crate::{
+    EngineError, fold,
+    lock::{self, Lock, Sharing},
+    process,
+    sweep::{remove_leftovers, sweep},
+    world::{Observer, World},
+};
+
+/// Does what `plan` says, as run `run`, and returns the report.
+///
+/// A failed step is in the report and not an error of this function.
+///
+/// # Errors
+/// `Locked`; `Journal` when even the first entry could not be written; those of the sweep. Nothing was changed then.
+pub fn execute(
+    world: &World,
+    run: &RunId,
+    plan: &Plan,
+    observer: &dyn Observer,
+) -> Result<RunReport, EngineError> {
+    let _locks = acquire_locks(world, run, plan)?;
+    sweep(world, observer)?;
+    let begun = What::RunBegun {
+        plan: Box::new(plan.clone()),
+        operator: world.operator.clone(),
+        process: process::this(),
+    };
+    let executor = Executor { world, run, plan, observer };
+    executor.emit(begun)?;
+    executor.run_steps(&BTreeSet::new())
+}
+
+/// Continues a run that was interrupted or has failed.
+///
+/// Steps before a finished swap are not done again; where the swap is not finished, everything but the safety copy is.
+///
+/// # Errors
+/// `NoSuchRun`, `RunIsOver`, and as [`execute`].
+pub fn resume(world: &World, id: &str, observer: &dyn Observer) -> Result<RunReport, EngineError> {
+    sweep(world, observer)?;
+    let events = world.journal.events()?;
+    let record = fold::run(&events, id).ok_or_else(|| EngineError::NoSuchRun(id.to_owned()))?;
+    let run = record.report.run.clone();
+    if !matches!(
+        record.report.outcome,
+        Some(RunOutcome::Interrupted | RunOutcome::Failed | RunOutcome::Partly)
+    ) {
+        return Err(EngineError::RunIsOver(run.0));
+    }
+    let _locks = acquire_locks(world, &run, &record.plan)?;
+    let executor = Executor { world, run: &run, plan: &record.plan, observer };
+    executor.emit(What::RunResumed { process: process::this() })?;
+    executor.run_steps(&finished(&record))
+}
+
+/// Returns the steps of an earlier attempt that need not be done again.
+///
+/// What leads to a swap that is not done is done again, for what was restored beside may be gone.
+fn finished(record: &fold::RunRecord) -> BTreeSet<String> {
+    let swaps: Vec<(&str, bool)> = record
+        .plan
+        .steps
+        .iter()
+        .zip(&record.report.steps)
+        .filter_map(|(step, told)| match &step.action {
+            Action::Swap { component, .. } => Some((component.as_str(), told.state == StepState::Done)),
+            _ => None,
+        })
+        .collect();
+    let all_swapped = swaps.iter().all(|(_, is_done)| *is_done);
+    let is_swapped =
+        |name: &str| swaps.iter().find(|(one, _)| *one == name).is_none_or(|(_, is_done)| *is_done);
+    record
+        .plan
+        .steps
+        .iter()
+        .zip(&record.report.steps)
+        .filter(|(_, told)| told.state == StepState::Done)
+        .filter(|(step, _)| match &step.action {
+            // What was looked at or started before may have changed since.
+            Action::Check { .. } | Action::StartService { .. } => false,
+            Action::StopService { .. } | Action::CheckSpace { .. } => all_swapped,
+            Action::RestoreBeside { component, .. }
+            | Action::VerifyRestored { component, .. }
+            | Action::CheckUnused { component } => is_swapped(component),
+            _ => true,
+        })
+        .map(|(step, _)| step.id.clone())
+        .collect()
+}
+
+/// A restore holds its components alone; a prune holds the repository alone; the others share it.
+fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, EngineError> {
+    let holder = format!("{} of run {run}", plan.verb.word());
+    let mut names: BTreeSet<(String, bool)> = BTreeSet::new();
+    for step in &plan.steps {
+        match &step.action {
+            Action::Swap { component, .. } => {
+                names.insert((format!("component-{component}"), true));
+            }
+            Action::Forget { .. } | Action::FreeSpace => {
+                names.insert(("repository".into(), true));
+            }
+            Action::BackUp { .. } | Action::RestoreBeside { .. } => {
+                names.insert(("repository".into(), false));
+            }
+            _ => {}
+        }
+    }
+    names
+        .into_iter()
+        .map(|(name, is_exclusive)| {
+            let sharing = if is_exclusive { Sharing::Exclusive } else { Sharing::Shared };
+            lock::acquire(&world.locks(), &name, sharing, &holder)
+        })
+        .collect()
+}
+
+/// What came of a step, for the journal.
+#[derive(Default)]
+struct StepEffect {
+    summary: Option<String>,
+    /// Events that tell the step's lasting effects, in order.
+    events: Vec<What>,
+}
+
+struct Executor<'a> {
+    world: &'a World,
+    run: &'a RunId,
+    plan: &'a Plan,
+    observer: &'a dyn Observer,
+}
+
+impl Executor<'_> {
+    fn emit(&self, what: What) -> Result<(), EngineError> {
+        let event = self.world.journal.append(self.world.clock.as_ref(), self.run, what)?;
+        self.observer.on_event(&event);
+        Ok(())
+    }
+
+    fn run_steps(&self, finished: &BTreeSet<String>) -> Result<RunReport, EngineError> {
+        let mut failed_groups: BTreeSet<&str> = BTreeSet::new();
+        let mut groups: BTreeSet<&str> = BTreeSet::new();
+        let mut is_interrupted = false;
+        for step in self.plan.steps.iter().filter(|step| !finished.contains(&step.id)) {
+            groups.insert(&step.group);
+            let is_blocked = is_interrupted || failed_groups.contains(step.group.as_str());
+            if is_blocked && !step.always {
+                self.emit(skipped(step))?;
+                continue;
+            }
+            if let Err(kind) = self.run_step(step)? {
+                failed_groups.insert(&step.group);
+                is_interrupted |= kind == Kind::Interrupted || self.observer.is_cancelled();
+            }
+        }
+        // A failed swap may have left the only whole copy beside: then nothing is removed, and resume goes on from there.
+        let has_failed_swap = self.has_failed_swap()?;
+        if !has_failed_swap {
+            for message in remove_leftovers(self.world, self.run, self.plan) {
+                self.emit(What::Warning { message })?;
+            }
+        }
+        let outcome = if is_interrupted {
+            RunOutcome::Interrupted
+        } else if failed_groups.is_empty() {
+            RunOutcome::Done
+        } else if failed_groups.len() < groups.len() {
+            RunOutcome::Partly
+        } else {
+            RunOutcome::Failed
+        };
+        self.emit(What::RunEnded { outcome })?;
+        self.report()
+    }
+
+    fn has_failed_swap(&self) -> Result<bool, EngineError> {
+        let report = self.report()?;
+        Ok(self.plan.steps.iter().zip(&report.steps).any(|(step, told)| {
+            matches!(step.action, Action::Swap { .. }) && told.state == StepState::Failed
+        }))
+    }
+
+    fn report(&self) -> Result<RunReport, EngineError> {
+        let events = self.world.journal.events()?;
+        let record =
+            fold::run(&events, &self.run.0).ok_or_else(|| EngineError::NoSuchRun(self.run.0.clone()))?;
+        Ok(record.report)
+    }
+
+    /// Runs one step. The outer error is the journal's: nothing may go on. The inner one is the step's own.
+    fn run_step(&self, step: &Step) -> Result<Result<(), Kind>, EngineError> {
+        if self.observer.is_cancelled() && !step.always {
+            self.emit(skipped(step))?;
+            return Ok(Err(Kind::Interrupted));
+        }
+        self.emit(What::StepIntent { step: step.id.clone() })?;
+        let begun = Instant::now();
+        let result = self.act(step);
+        let seconds = begun.elapsed().as_secs_f64();
+        match result {
+            Ok(effect) => {
+                for what in effect.events {
+                    self.emit(what)?;
+                }
+                self.emit(What::StepResult {
+                    step: step.id.clone(),
+                    outcome: StepOutcome::Done,
+                    seconds,
+                    summary: effect.summary,
+                    error: None,
+                })?;
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                self.emit_proof_failure(step, seconds, &error)?;
+                self.emit(What::StepResult {
+                    step: step.id.clone(),
+                    outcome: StepOutcome::Failed,
+                    seconds,
+                    summary: None,
+                    error: Some(ErrorNote::of(&error)),
+                })?;
+                Ok(Err(error.kind()))
+            }
+        }
+    }
+}
+
+fn skipped(step: &Step) -> What {
+    What::StepResult {
+        step: step.id.clone(),
+        outcome: StepOutcome::Skipped,
+        seconds: 0.0,
+        summary: None,
+        error: None,
+    }
+}

@@ -1,0 +1,275 @@
+//! What each action of a plan does. One function per action; none of them chooses anything.
+
+use std::path::Path;
+
+use muster_drivers::{checks, services};
+use muster_repo::BackupHeader;
+use muster_types::{
+    ByteSize, Explain, Kind, Span,
+    backup::{BackupId, Identity, Method, Witness},
+    config::Assertion,
+    event::What,
+    facts::{ProofFact, ProofOutcome},
+    plan::{Action, KeptData, Step, SwapMove, Verb},
+};
+
+use super::{Executor, StepEffect};
+use crate::{
+    EngineError,
+    sweep::{remove_kept, remove_tree},
+};
+
+impl Executor<'_> {
+    pub(super) fn act(&self, step: &Step) -> Result<StepEffect, EngineError> {
+        match &step.action {
+            Action::BackUp { component, identity, method, label, pin, scratch } => {
+                self.back_up(component, identity, *method, label.as_ref(), *pin, scratch)
+            }
+            Action::CheckSpace { path, need_bytes } => check_space(path, *need_bytes),
+            Action::CheckUnused { component } => {
+                self.world.component(component)?.check_unused()?;
+                Ok(StepEffect::default())
+            }
+            Action::StopService { service } => {
+                self.world.service(service)?.stop(self.observer)?;
+                Ok(StepEffect::default())
+            }
+            Action::StartService { service, within } => self.start(service, *within),
+            Action::RestoreBeside { backup, places, .. } => self.restore(backup, places),
+            Action::VerifyRestored { component, backup, places, witness, assertions } => {
+                self.verify(step, component, backup, places, witness, assertions)
+            }
+            Action::Swap { component, moves } => self.swap(component, moves),
+            Action::Check { check, within } => self.check(check, *within),
+            Action::RemoveScratch { path } => {
+                remove_tree(path).map_err(state_error("remove", path))?;
+                Ok(StepEffect::default())
+            }
+            Action::Forget { backups } => {
+                self.world.repo.forget(backups)?;
+                let events = vec![What::BackupsForgotten { backups: backups.clone() }];
+                Ok(StepEffect { summary: Some(format!("{} backups forgotten", backups.len())), events })
+            }
+            Action::FreeSpace => {
+                let stats = self.world.repo.free_space(false)?;
+                Ok(StepEffect { summary: Some(stats.to_string()), events: Vec::new() })
+            }
+            Action::ReleaseKept { kept } => {
+                // Told before it is done: a half-removed state must never be offered to `--undo`.
+                self.emit(released(kept))?;
+                remove_kept(kept).map_err(|(path, error)| state_error("remove", &path)(error))?;
+                Ok(StepEffect::default())
+            }
+        }
+    }
+
+    fn back_up(
+        &self,
+        component: &str,
+        identity: &Identity,
+        method: Method,
+        label: Option<&String>,
+        pin: bool,
+        scratch: &Path,
+    ) -> Result<StepEffect, EngineError> {
+        make_scratch(scratch)?;
+        let begun_at = self.world.clock.now();
+        let driver = self.world.component(component)?;
+        let source = driver.open_source(method, scratch, self.observer)?;
+        let header = BackupHeader {
+            identity: identity.clone(),
+            method,
+            run: self.run.clone(),
+            begun_at,
+            label: label.cloned(),
+            pin,
+            muster: self.world.version.to_owned(),
+        };
+        let backup = self.world.repo.back_up(source, header, self.observer)?;
+        let mut summary = format!("backup {}, {}", backup.id.short(), ByteSize(backup.record.size_bytes));
+        if let Some(added) = backup.added_bytes {
+            summary.push_str(&format!(", {} new", ByteSize(added)));
+        }
+        let mut events: Vec<What> = backup
+            .record
+            .warnings
+            .iter()
+            .map(|warning| What::Warning { message: format!("{component}: {warning}") })
+            .collect();
+        events.push(What::BackupTaken { backup: Box::new(backup) });
+        // The copy is in the repository now; what stays here is removed at the end of the run at the latest.
+        remove_tree(scratch).map_err(state_error("remove", scratch))?;
+        Ok(StepEffect { summary: Some(summary), events })
+    }
+
+    fn start(&self, service: &str, within: Span) -> Result<StepEffect, EngineError> {
+        let definition = &self.world.platform.services[service];
+        let ready = match &definition.ready {
+            Some(name) => Some((name.as_str(), self.world.check(name)?)),
+            None => None,
+        };
+        services::start_and_wait(
+            service,
+            self.world.service(service)?,
+            ready,
+            within.duration(),
+            self.world.clock.as_ref(),
+            self.observer,
+        )?;
+        Ok(StepEffect::default())
+    }
+
+    fn restore(&self, backup: &BackupId, places: &[std::path::PathBuf]) -> Result<StepEffect, EngineError> {
+        for place in places {
+            // What an earlier attempt of this run has left half-written.
+            remove_tree(place).map_err(state_error("remove", place))?;
+            if let Some(parent) = place.parent() {
+                if self.plan.verb == Verb::Prove {
+                    make_scratch(parent)?;
+                } else {
+                    std::fs::create_dir_all(parent).map_err(state_error("create", parent))?;
+                }
+            }
+        }
+        let stats = self.world.repo.restore(backup, places, self.observer)?;
+        Ok(StepEffect { summary: Some(stats.to_string()), events: Vec::new() })
+    }
+
+    fn verify(
+        &self,
+        step: &Step,
+        component: &str,
+        backup: &BackupId,
+        places: &[std::path::PathBuf],
+        witness: &Witness,
+        assertions: &[Assertion],
+    ) -> Result<StepEffect, EngineError> {
+        let begun = std::time::Instant::now();
+        let driver = self.world.component(component)?;
+        let summary = driver.verify(places, witness, assertions, self.observer)?;
+        let mut events = Vec::new();
+        if self.plan.verb == Verb::Prove {
+            let seconds = begun.elapsed().as_secs_f64() + self.seconds_before(step)?;
+            let proof = ProofFact {
+                backup: backup.clone(),
+                component: component.to_owned(),
+                at: self.world.clock.now(),
+                outcome: ProofOutcome::Proven,
+                seconds,
+            };
+            events.push(What::ProofEnded { proof, reason: None });
+        }
+        Ok(StepEffect { summary: Some(summary), events })
+    }
+
+    /// Seconds that the earlier steps of the same group have taken, from the journal.
+    fn seconds_before(&self, step: &Step) -> Result<f64, EngineError> {
+        let report = self.report()?;
+        Ok(self
+            .plan
+            .steps
+            .iter()
+            .zip(&report.steps)
+            .take_while(|(earlier, _)| earlier.id != step.id)
+            .filter(|(earlier, _)| earlier.group == step.group)
+            .filter_map(|(_, told)| told.seconds)
+            .sum())
+    }
+
+    fn swap(&self, component: &str, moves: &[SwapMove]) -> Result<StepEffect, EngineError> {
+        self.world.component(component)?.swap(moves)?;
+        let mut events = Vec::new();
+        if self.plan.verb == Verb::Undo {
+            // The old data is in place again: what the earlier run had kept is used up.
+            let journal = self.world.journal.events()?;
+            let used = crate::fold::kept(&journal).into_iter().find(|one| {
+                one.component == component
+                    && one.moves.iter().zip(moves).all(|(old, new)| old.kept == new.from)
+            });
+            events.extend(used.as_ref().map(released));
+        }
+        if moves.iter().any(|one| one.kept.symlink_metadata().is_ok()) {
+            let kept = KeptData {
+                run: self.run.clone(),
+                component: component.to_owned(),
+                moves: moves.to_vec(),
+                at: self.world.clock.now(),
+            };
+            events.push(What::DataKept { kept });
+        }
+        Ok(StepEffect { summary: None, events })
+    }
+
+    fn check(&self, name: &str, within: Span) -> Result<StepEffect, EngineError> {
+        let check = self.world.check(name)?;
+        let result =
+            checks::wait_until(name, check, within.duration(), self.world.clock.as_ref(), self.observer);
+        let reason = result.reason();
+        self.emit(What::Checked { result })?;
+        match reason {
+            None => Ok(StepEffect::default()),
+            Some(_) if self.observer.is_cancelled() => Err(EngineError::Interrupted),
+            Some(reason) => Err(EngineError::CheckFailed { name: name.to_owned(), reason }),
+        }
+    }
+
+    /// A proof that failed, and a restore that found its backup damaged, say so about the backup: the next choice of
+    /// `latest` leaves it out. What merely could not be tried here (no room, no rights) says nothing about it.
+    pub(super) fn emit_proof_failure(
+        &self,
+        step: &Step,
+        seconds: f64,
+        error: &EngineError,
+    ) -> Result<(), EngineError> {
+        let (component, backup) = match &step.action {
+            Action::VerifyRestored { component, backup, .. }
+            | Action::RestoreBeside { component, backup, .. } => (component, backup),
+            _ => return Ok(()),
+        };
+        let outcome = match error.kind() {
+            Kind::Corrupt => ProofOutcome::Failed,
+            Kind::Interrupted => return Ok(()),
+            _ if self.plan.verb == Verb::Prove => ProofOutcome::Unproven,
+            _ => return Ok(()),
+        };
+        let proof = ProofFact {
+            backup: backup.clone(),
+            component: component.clone(),
+            at: self.world.clock.now(),
+            outcome,
+            seconds,
+        };
+        self.emit(What::ProofEnded { proof, reason: Some(error.to_string()) })
+    }
+}
+
+fn released(kept: &KeptData) -> What {
+    What::KeptDataReleased { kept_by: kept.run.clone(), component: kept.component.clone() }
+}
+
+/// Makes a scratch folder that only its owner can read: it will hold production data.
+fn make_scratch(path: &Path) -> Result<(), EngineError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(state_error("create", path))
+}
+
+fn check_space(path: &Path, need_bytes: u64) -> Result<StepEffect, EngineError> {
+    // The folder may not exist yet: the file system of its nearest ancestor is the one that will be filled.
+    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    let stat =
+        rustix::fs::statvfs(existing).map_err(|errno| state_error("look at", existing)(errno.into()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free < need_bytes {
+        return Err(EngineError::NoSpace {
+            path: path.to_owned(),
+            free: ByteSize(free),
+            need: ByteSize(need_bytes),
+        });
+    }
+    Ok(StepEffect { summary: Some(format!("{} free", ByteSize(free))), events: Vec::new() })
+}
+
+fn state_error(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> EngineError {
+    let path = path.to_owned();
+    move |source| EngineError::State { operation, path, source }
+}

@@ -1,0 +1,235 @@
+//! Folds: events of the journal in, reports and facts out. Nothing that a report says is computed anywhere else.
+//!
+//! It never reads a clock or a source: what is not in an event is not in a report.
+
+use std::collections::BTreeSet;
+
+use muster_types::{
+    Timestamp,
+    backup::{BackupId, RunId},
+    event::{Event, ProcessMark, RunOutcome, StepOutcome, What},
+    facts::ProofFact,
+    objective::{ObjectiveKind, ObjectiveRow, Verdict},
+    plan::{Action, KeptData, Plan, Verb},
+    report::{RunReport, StepReport, StepState},
+};
+
+/// A run as the journal tells it, with its plan.
+#[derive(Debug, Clone)]
+pub struct RunRecord {
+    /// The report.
+    pub report: RunReport,
+    /// The plan.
+    pub plan: Plan,
+    /// The process that ran it last.
+    pub process: ProcessMark,
+}
+
+/// Returns all runs, oldest first.
+pub fn runs(events: &[Event]) -> Vec<RunRecord> {
+    let mut records: Vec<RunRecord> = Vec::new();
+    for event in events {
+        if let What::RunBegun { plan, operator, process } = &event.what {
+            records.push(begin(event, plan, operator, *process));
+        } else if let Some(record) = records.iter_mut().rev().find(|record| record.report.run == event.run) {
+            apply(record, event);
+        }
+    }
+    for record in &mut records {
+        record.report.objectives = objectives(record);
+    }
+    records
+}
+
+/// Returns the run with this id, or the only one that begins so.
+pub fn run(events: &[Event], id: &str) -> Option<RunRecord> {
+    let mut fits: Vec<RunRecord> =
+        runs(events).into_iter().filter(|record| record.report.run.0.starts_with(id)).collect();
+    match fits.iter().position(|record| record.report.run.0 == id) {
+        Some(exact) => Some(fits.swap_remove(exact)),
+        None if fits.len() == 1 => fits.pop(),
+        None => None,
+    }
+}
+
+fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> RunRecord {
+    let steps = plan
+        .steps
+        .iter()
+        .map(|step| StepReport {
+            name: step.id.clone(),
+            title: step.title.clone(),
+            state: StepState::Pending,
+            begun_at: None,
+            seconds: None,
+            summary: None,
+            error: None,
+        })
+        .collect();
+    let report = RunReport {
+        run: event.run.clone(),
+        verb: plan.verb,
+        mode: plan.mode,
+        platform: plan.platform.clone(),
+        environment: plan.environment.clone(),
+        operator: operator.to_owned(),
+        begun_at: event.at,
+        ended_at: None,
+        elapsed_seconds: 0.0,
+        outcome: None,
+        steps,
+        objectives: plan.objectives.clone(),
+        backups: Vec::new(),
+        proofs: Vec::new(),
+        checks: Vec::new(),
+        warnings: Vec::new(),
+        notes: plan.notes.clone(),
+    };
+    RunRecord { report, plan: plan.clone(), process }
+}
+
+fn apply(record: &mut RunRecord, event: &Event) {
+    let report = &mut record.report;
+    report.elapsed_seconds = seconds_between(report.begun_at, event.at);
+    let find = |steps: &mut Vec<StepReport>, id: &str| steps.iter().position(|step| step.name == id);
+    match &event.what {
+        What::RunResumed { process } => {
+            record.process = *process;
+            report.ended_at = None;
+            report.outcome = None;
+        }
+        What::StepIntent { step } => {
+            if let Some(index) = find(&mut report.steps, step) {
+                report.steps[index].state = StepState::Running;
+                report.steps[index].begun_at = Some(event.at);
+            }
+        }
+        What::StepResult { step, outcome, seconds, summary, error } => {
+            if let Some(index) = find(&mut report.steps, step) {
+                let step = &mut report.steps[index];
+                step.state = match outcome {
+                    StepOutcome::Done => StepState::Done,
+                    StepOutcome::Failed => StepState::Failed,
+                    StepOutcome::Skipped => StepState::Skipped,
+                };
+                step.seconds = Some(*seconds);
+                step.summary.clone_from(summary);
+                step.error.clone_from(error);
+            }
+        }
+        What::Warning { message } => report.warnings.push(message.clone()),
+        What::BackupTaken { backup } => report.backups.push((**backup).clone()),
+        What::ProofEnded { proof, .. } => report.proofs.push(proof.clone()),
+        What::Checked { result } => report.checks.push(result.clone()),
+        What::RunEnded { outcome } => {
+            report.ended_at = Some(event.at);
+            report.outcome = Some(*outcome);
+            for step in report.steps.iter_mut().filter(|step| step.state == StepState::Running) {
+                step.state = StepState::Ambiguous;
+            }
+        }
+        What::RunBegun { .. }
+        | What::BackupsForgotten { .. }
+        | What::DataKept { .. }
+        | What::KeptDataReleased { .. } => {}
+    }
+}
+
+/// Fills in the measured RTO: from the failure (or the start) to the end of a run that did everything.
+fn objectives(record: &RunRecord) -> Vec<ObjectiveRow> {
+    let report = &record.report;
+    let mut rows = record.plan.objectives.clone();
+    if report.verb != Verb::Restore || report.outcome != Some(RunOutcome::Done) {
+        for row in rows.iter_mut().filter(|row| row.verdict != Verdict::NotApplicable) {
+            row.verdict = Verdict::Unproven;
+        }
+        return rows;
+    }
+    let from = record.plan.failed_at.unwrap_or(report.begun_at).min(report.begun_at);
+    let Some(ended_at) = report.ended_at else { return rows };
+    for row in rows.iter_mut().filter(|row| row.objective == ObjectiveKind::Rto) {
+        let measured = seconds_between(from, ended_at);
+        row.measured_seconds = Some(measured);
+        row.verdict = match row.target_seconds {
+            None => Verdict::NotApplicable,
+            Some(target) if measured <= target => Verdict::Met,
+            Some(_) => Verdict::Breached,
+        };
+    }
+    rows
+}
+
+/// Returns all proofs, oldest first.
+pub fn proofs(events: &[Event]) -> Vec<ProofFact> {
+    events
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::ProofEnded { proof, .. } => Some(proof.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Returns what restores have moved aside and nobody has put back or removed.
+pub fn kept(events: &[Event]) -> Vec<KeptData> {
+    let mut kept: Vec<KeptData> = Vec::new();
+    for event in events {
+        match &event.what {
+            What::DataKept { kept: one } => kept.push(one.clone()),
+            What::KeptDataReleased { kept_by, component } => {
+                kept.retain(|one| one.run != *kept_by || one.component != *component);
+            }
+            _ => {}
+        }
+    }
+    kept
+}
+
+/// Returns the ids of backups that were taken and never forgotten: what the repository must still have.
+pub fn expected_backups(events: &[Event]) -> BTreeSet<BackupId> {
+    let mut expected = BTreeSet::new();
+    for event in events {
+        match &event.what {
+            What::BackupTaken { backup } => {
+                expected.insert(backup.id.clone());
+            }
+            What::BackupsForgotten { backups } => expected.retain(|id| !backups.contains(id)),
+            // An intent to forget may have had its effect although its result was never written.
+            What::RunBegun { plan, .. } => {
+                for step in &plan.steps {
+                    if let Action::Forget { backups } = &step.action {
+                        expected.retain(|id| !backups.contains(id));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    expected
+}
+
+/// Returns the runs that never ended.
+pub fn unended(events: &[Event]) -> Vec<RunRecord> {
+    runs(events).into_iter().filter(|record| record.report.outcome.is_none()).collect()
+}
+
+/// Returns the whole recoveries of the past: component, end, seconds from the failure to the last green check.
+pub fn recoveries(events: &[Event]) -> Vec<(String, RunId, Timestamp, ObjectiveRow)> {
+    runs(events)
+        .into_iter()
+        .filter(|record| {
+            record.report.verb == Verb::Restore && record.report.outcome == Some(RunOutcome::Done)
+        })
+        .flat_map(|record| {
+            let RunReport { run, ended_at, objectives, .. } = record.report;
+            objectives
+                .into_iter()
+                .filter(|row| row.objective == ObjectiveKind::Rto && row.class.is_none())
+                .filter_map(move |row| Some((row.component.clone(), run.clone(), ended_at?, row)))
+        })
+        .collect()
+}
+
+fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
