@@ -66,7 +66,11 @@ pub trait ComponentDriver: Send + Sync {
 ///
 /// # Errors
 /// Kind `Config`: no path, a relative one, a glob that is none.
-pub fn open(name: &str, component: &Component, clock: Arc<dyn Clock>) -> Result<Box<dyn ComponentDriver>, DriverError> {
+pub fn open(
+    name: &str,
+    component: &Component,
+    clock: Arc<dyn Clock>,
+) -> Result<Box<dyn ComponentDriver>, DriverError> {
     Ok(match component {
         Component::Sqlite(sqlite) => Box::new(SqliteDriver::new(name, sqlite, clock)?),
         Component::Files(files) => Box::new(FilesDriver::new(name, files, clock)?),

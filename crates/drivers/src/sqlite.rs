@@ -40,7 +40,9 @@ use rusqlite::{Connection, types::ValueRef};
 
 pub(crate) use self::open::uri;
 use crate::{
-    DriverError, component::ComponentDriver, expect, processes, space,
+    DriverError,
+    component::ComponentDriver,
+    expect, processes, space,
     swap::{self, SQLITE_COMPANIONS},
 };
 
@@ -132,8 +134,7 @@ impl ComponentDriver for SqliteDriver {
             Method::Raw => Ok(Box::new(source::raw(&self.path, self.clock.now(), fingerprint(&self.path)))),
             Method::Consistent => {
                 let place = scratch.join("copy.db");
-                let copied =
-                    copy::copy(&self.path, &place, self.patience, self.clock.as_ref(), watcher)?;
+                let copied = copy::copy(&self.path, &place, self.patience, self.clock.as_ref(), watcher)?;
                 let database = open::immutable(&place)?;
                 watcher.begin("check", None);
                 let witness = open::stoppable(&database, watcher, || {
@@ -157,10 +158,14 @@ impl ComponentDriver for SqliteDriver {
         watcher: &dyn Watcher,
     ) -> Result<String, DriverError> {
         let Some(place) = places.first() else {
-            return Err(DriverError::new(Kind::Corrupt, format!("the backup of `{}` holds no file", self.name)));
+            return Err(DriverError::new(
+                Kind::Corrupt,
+                format!("the backup of `{}` holds no file", self.name),
+            ));
         };
         if !place.is_file() {
-            let message = format!("the backup of `{}` holds no database: {} is missing", self.name, place.display());
+            let message =
+                format!("the backup of `{}` holds no database: {} is missing", self.name, place.display());
             return Err(DriverError::new(Kind::Corrupt, message));
         }
         watcher.begin("verify", None);
@@ -178,7 +183,11 @@ impl ComponentDriver for SqliteDriver {
             .filter(|(name, _)| name.starts_with("rows:"))
             .filter_map(|(_, rows)| rows.parse::<u64>().ok())
             .sum();
-        let held = if assertions.is_empty() { String::new() } else { format!(", {} assertions held", assertions.len()) };
+        let held = if assertions.is_empty() {
+            String::new()
+        } else {
+            format!(", {} assertions held", assertions.len())
+        };
         Ok(format!("integrity ok, {tables} tables, {rows} rows{held}"))
     }
 
@@ -188,7 +197,8 @@ impl ComponentDriver for SqliteDriver {
         if open_by.is_empty() {
             return Ok(());
         }
-        let message = format!("`{}` is in use: {} is open in {}", self.name, self.path.display(), open_by.join(", "));
+        let message =
+            format!("`{}` is in use: {} is open in {}", self.name, self.path.display(), open_by.join(", "));
         Err(DriverError::new(Kind::Conflict, message)
             .with_hint("stop it first, or list the service's `uses:` so that Muster stops it"))
     }
@@ -202,9 +212,10 @@ impl ComponentDriver for SqliteDriver {
 /// Sizes and times of the database and its log: equal later means that nothing was written since.
 fn fingerprint(path: &Path) -> Option<String> {
     let mark = |path: &Path| {
-        fs::metadata(path).ok().filter(|found| found.len() > 0).map(|found| {
-            format!("{}-{}.{:09}", found.len(), found.mtime(), found.mtime_nsec())
-        })
+        fs::metadata(path)
+            .ok()
+            .filter(|found| found.len() > 0)
+            .map(|found| format!("{}-{}.{:09}", found.len(), found.mtime(), found.mtime_nsec()))
     };
     let log = mark(&with_suffix(path, "-wal")).map(|log| format!("+{log}")).unwrap_or_default();
     Some(format!("{}{log}", mark(path)?))
@@ -242,17 +253,22 @@ fn evaluate(database: &Connection, assertion: &Assertion) -> Result<(), DriverEr
         return Err(DriverError::new(Kind::Config, "an assertion of a database needs `sql`")
             .with_hint("write `{sql: \"select count(*) from t\", expect: \">= 1\"}`"));
     };
-    let value = database
-        .query_row(sql, [], |row| row.get_ref(0).map(shown))
-        .map_err(|error| {
-            let kind = if matches!(error, rusqlite::Error::QueryReturnedNoRows) { Kind::Corrupt } else { open::kind(&error) };
-            DriverError::new(kind, format!("assertion `{sql}` gives no value")).with_source(error)
-        })?;
+    let value = database.query_row(sql, [], |row| row.get_ref(0).map(shown)).map_err(|error| {
+        let kind = if matches!(error, rusqlite::Error::QueryReturnedNoRows) {
+            Kind::Corrupt
+        } else {
+            open::kind(&error)
+        };
+        DriverError::new(kind, format!("assertion `{sql}` gives no value")).with_source(error)
+    })?;
     let wanted = assertion.expect.as_deref().unwrap_or("!= 0");
     if expect::holds(&value, wanted) {
         return Ok(());
     }
-    Err(DriverError::new(Kind::Corrupt, format!("assertion `{sql}` does not hold: found {value}, expected {wanted}")))
+    Err(DriverError::new(
+        Kind::Corrupt,
+        format!("assertion `{sql}` does not hold: found {value}, expected {wanted}"),
+    ))
 }
 
 fn shown(value: ValueRef<'_>) -> String {

@@ -1,5 +1,10 @@
 //! The `sqlite` driver against real databases, real writers and real damage.
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test ends where something is not as it should be, and what it writes need not survive a power cut"
+)]
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +32,6 @@ struct RealClock;
 
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "commits of another process are compared with it")]
         Timestamp::now()
     }
 }
@@ -108,12 +112,16 @@ fn a_copy_under_a_writer_of_five_thousand_transactions_a_second_ends_and_lacks_n
     assert!(during > 0, "the writer went on");
     assert_eq!(sqlite::integrity(&taken.place()), "ok");
     let found = ids(&taken.place());
-    assert!(before.iter().all(|commit| found.contains(&commit.id)), "a row committed before the backup is missing");
+    assert!(
+        before.iter().all(|commit| found.contains(&commit.id)),
+        "a row committed before the backup is missing"
+    );
     let stated = taken.consistent_at.as_nanosecond();
     for commit in all.iter().filter(|commit| i128::from(commit.committed_at) <= stated) {
         assert!(found.contains(&commit.id), "row {} was committed before `consistent_at`", commit.id);
     }
-    let newest = all.iter().filter(|c| found.contains(&c.id)).map(|c| i128::from(c.committed_at)).max().unwrap();
+    let newest =
+        all.iter().filter(|c| found.contains(&c.id)).map(|c| i128::from(c.committed_at)).max().unwrap();
     assert!((newest - stated).abs() < 1_000_000_000, "the stated time is within a second of the newest row");
     taken.verify(&driver(&path)).unwrap();
 }
@@ -160,7 +168,11 @@ fn a_backup_changes_nothing_beside_the_database() {
         let taken = take(&driver(&path), Method::Consistent).unwrap();
         taken.verify(&driver(&path)).unwrap();
         assert_eq!(names(folder.path()), before, "{mode}");
-        assert_eq!(names(taken.folder.path()), BTreeSet::from(["0".to_owned()]), "{mode}: the check left a trace");
+        assert_eq!(
+            names(taken.folder.path()),
+            BTreeSet::from(["0".to_owned()]),
+            "{mode}: the check left a trace"
+        );
         assert!(fs::read(&path).unwrap() == bytes, "{mode}");
         assert_eq!(driver(&path).survey().unwrap().fingerprint, mark, "{mode}");
     }
@@ -214,7 +226,11 @@ fn what_is_no_database_is_refused_and_what_is_absent_is_named() {
     assert_eq!(garbage.kind(), Kind::Corrupt, "{garbage}");
     fs::write(&path, "").unwrap();
     let empty = take(&driver(&path), Method::Consistent).unwrap();
-    assert_eq!(empty.witness.keys().filter(|name| name.starts_with("rows:")).count(), 0, "an empty file is an empty database");
+    assert_eq!(
+        empty.witness.keys().filter(|name| name.starts_with("rows:")).count(),
+        0,
+        "an empty file is an empty database"
+    );
 }
 
 #[test]
@@ -226,7 +242,8 @@ fn a_database_that_stays_locked_is_an_error_within_the_patience() {
     holder.pragma_update(None, "journal_mode", "delete").unwrap();
     holder.execute_batch("begin exclusive").unwrap();
     let begun = Instant::now();
-    let error = take(&driver(&path).with_patience(Duration::from_millis(300)), Method::Consistent).err().unwrap();
+    let error =
+        take(&driver(&path).with_patience(Duration::from_millis(300)), Method::Consistent).err().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(error.to_string().contains("locked") && error.hint().is_some(), "{error}");
 }
@@ -270,9 +287,15 @@ fn verdict_after(change: &str) -> String {
 // proves: E5
 #[test]
 fn rows_that_are_not_those_of_the_backup_are_told_by_table_and_number() {
-    assert!(verdict_after("delete from entries where id = 7").contains("rows:entries is 999, the backup had 1000"));
+    assert!(
+        verdict_after("delete from entries where id = 7")
+            .contains("rows:entries is 999, the backup had 1000")
+    );
     assert!(verdict_after("update entries set body = 'forged' where id = 7").contains("hash:entries is "));
-    assert!(verdict_after("update entries set committed_at = committed_at + 1 where id = 1000").contains("hash:entries"));
+    assert!(
+        verdict_after("update entries set committed_at = committed_at + 1 where id = 1000")
+            .contains("hash:entries")
+    );
     assert!(verdict_after("drop table entries").contains("rows:entries is missing"));
     assert!(verdict_after("create table more (a)").contains("schema"));
     assert!(verdict_after("pragma user_version = 7").contains("user_version is 7"));
@@ -333,7 +356,11 @@ fn assertions_are_evaluated_on_the_restored_file() {
     assert!(verify("select count(*) from entries", Some(">= 10")).unwrap().contains("1 assertions held"));
     assert_eq!(verify("select count(*) from entries", Some("> 10")).unwrap_err().kind(), Kind::Corrupt);
     assert_eq!(verify("select id from entries where id < 0", None).unwrap_err().kind(), Kind::Corrupt);
-    assert_ne!(verify("select nonsense", None).unwrap_err().kind(), Kind::Corrupt, "a wrong query says nothing about the data");
+    assert_ne!(
+        verify("select nonsense", None).unwrap_err().kind(),
+        Kind::Corrupt,
+        "a wrong query says nothing about the data"
+    );
 }
 
 #[test]

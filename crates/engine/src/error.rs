@@ -104,11 +104,12 @@ pub enum EngineError {
 impl Explain for EngineError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Journal { .. } | Self::State { .. } | Self::NoSpace { .. } => Kind::Unavailable,
+            Self::Journal { .. } | Self::State { .. } | Self::NoSpace { .. } | Self::CheckFailed { .. } => {
+                Kind::Unavailable
+            }
             Self::JournalAltered { .. } => Kind::Corrupt,
             Self::NewerState { .. } | Self::RunIsOver(_) => Kind::Conflict,
             Self::Locked { .. } => Kind::Locked,
-            Self::CheckFailed { .. } => Kind::Unavailable,
             Self::Unknown { .. } => Kind::Config,
             Self::NoSuchRun(_) => Kind::NotFound,
             Self::Interrupted => Kind::Interrupted,

@@ -103,7 +103,9 @@ pub(crate) fn remove_leftovers(world: &World, run: &RunId, plan: &Plan) -> Vec<S
             // A finished swap has moved `from` away; of an unfinished one it is a copy of what the repository has.
             // An undo's `from` is the only copy of the old data, and is left where it is.
             if plan.verb != muster_types::plan::Verb::Undo {
-                moves.iter().for_each(|one| remove(&one.from));
+                for one in moves {
+                    remove(&one.from);
+                }
             }
         }
     }

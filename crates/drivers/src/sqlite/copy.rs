@@ -112,7 +112,8 @@ fn online(
     clock: &dyn Clock,
     watcher: &dyn Watcher,
 ) -> Result<Copied, Failure> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let source = Connection::open_with_flags(open::uri(path, "mode=ro"), flags)?;
     let mut target = Connection::open(place)?;
     // The copy is read once and removed: it need not survive a power cut.
@@ -196,7 +197,8 @@ fn at_rest(
 
 /// Opens the copy as a writer would: a log or a broken transaction beside it is worked off and removed.
 fn recover(place: &Path) -> rusqlite::Result<()> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let database = Connection::open_with_flags(open::uri(place, "mode=rw"), flags)?;
     database.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))?;
     // The last connection that closes takes the log over and removes it.
@@ -204,12 +206,19 @@ fn recover(place: &Path) -> rusqlite::Result<()> {
 }
 
 /// What shows that a file was written to.
-fn marks(path: &Path) -> Vec<Option<(u64, u64, i64, i64, i64, i64)>> {
+fn marks(path: &Path) -> Vec<Option<[i128; 6]>> {
     ["", "-wal", "-journal", "-shm"]
         .iter()
         .map(|suffix| {
             let found = fs::metadata(with_suffix(path, suffix)).ok()?;
-            Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()))
+            Some([
+                found.ino().into(),
+                found.len().into(),
+                found.mtime().into(),
+                found.mtime_nsec().into(),
+                found.ctime().into(),
+                found.ctime_nsec().into(),
+            ])
         })
         .collect()
 }

@@ -31,7 +31,8 @@ pub(crate) fn uri(path: &Path, query: &str) -> PathBuf {
 
 /// Opens a file that nobody writes to: nothing beside it is made, read or locked.
 pub(super) fn immutable(path: &Path) -> Result<Connection, DriverError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(uri(path, "immutable=1"), flags).map_err(|error| unreadable(path, error))
 }
 
@@ -69,7 +70,10 @@ pub(super) fn cancelled() -> DriverError {
 pub(super) fn unreadable(path: &Path, error: rusqlite::Error) -> DriverError {
     let kind = kind(&error);
     let (what, hint) = match kind {
-        Kind::Corrupt => ("is damaged or not a database", "restore it: `muster restore` keeps a safety copy of what is there"),
+        Kind::Corrupt => (
+            "is damaged or not a database",
+            "restore it: `muster restore` keeps a safety copy of what is there",
+        ),
         Kind::NotFound => ("is not there", "is its disk mounted? else correct `path` of the component"),
         Kind::Locked => ("is locked by another process", "wait for that process, or end its transaction"),
         _ => ("cannot be read", "check its rights and its disk"),

@@ -19,7 +19,11 @@ use crate::DriverError;
 const ROWS_PER_LOOK: u64 = 1_000;
 
 /// Computes the witness of an open database; `shown` names it in errors.
-pub(super) fn compute(database: &Connection, shown: &Path, watcher: &dyn Watcher) -> Result<Witness, DriverError> {
+pub(super) fn compute(
+    database: &Connection,
+    shown: &Path,
+    watcher: &dyn Watcher,
+) -> Result<Witness, DriverError> {
     let unreadable = |error| open::unreadable(shown, error);
     let mut witness = Witness::new();
     for name in ["user_version", "application_id"] {
@@ -43,8 +47,11 @@ pub(super) fn compare(expected: &Witness, found: &Witness) -> Result<(), DriverE
             || name.starts_with("hash:")
     };
     if let Some(name) = expected.keys().find(|name| !known(name)) {
-        let message = format!("the backup was taken with the witness `{name}`, which this Muster cannot compute");
-        return Err(DriverError::new(Kind::Unavailable, message).with_hint("use the version of Muster that took it"));
+        let message =
+            format!("the backup was taken with the witness `{name}`, which this Muster cannot compute");
+        return Err(
+            DriverError::new(Kind::Unavailable, message).with_hint("use the version of Muster that took it")
+        );
     }
     // Counts first: `rows:runs is 4990` says more than a hash.
     let (counts, others): (Vec<_>, Vec<_>) = expected.iter().partition(|(name, _)| name.starts_with("rows:"));
@@ -66,8 +73,8 @@ fn differs(message: String) -> DriverError {
 }
 
 fn schema(database: &Connection) -> rusqlite::Result<String> {
-    let mut statement =
-        database.prepare("select type, name, tbl_name, coalesce(sql, '') from sqlite_schema order by type, name")?;
+    let mut statement = database
+        .prepare("select type, name, tbl_name, coalesce(sql, '') from sqlite_schema order by type, name")?;
     let mut rows = statement.query([])?;
     let mut hasher = Sha256::new();
     while let Some(row) = rows.next()? {
@@ -80,9 +87,8 @@ fn schema(database: &Connection) -> rusqlite::Result<String> {
 
 /// Names of all tables that hold rows of their own.
 fn tables(database: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = database.prepare(
-        "select name from sqlite_schema where type = 'table' and rootpage > 0 order by name",
-    )?;
+    let mut statement = database
+        .prepare("select name from sqlite_schema where type = 'table' and rootpage > 0 order by name")?;
     let names = statement.query_map([], |row| row.get(0))?;
     names.collect()
 }

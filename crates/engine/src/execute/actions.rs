@@ -221,10 +221,10 @@ impl Executor<'_> {
         seconds: f64,
         error: &EngineError,
     ) -> Result<(), EngineError> {
-        let (component, backup) = match &step.action {
-            Action::VerifyRestored { component, backup, .. }
-            | Action::RestoreBeside { component, backup, .. } => (component, backup),
-            _ => return Ok(()),
+        let (Action::VerifyRestored { component, backup, .. }
+        | Action::RestoreBeside { component, backup, .. }) = &step.action
+        else {
+            return Ok(());
         };
         let outcome = match error.kind() {
             Kind::Corrupt => ProofOutcome::Failed,

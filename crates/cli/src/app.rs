@@ -1,0 +1,161 @@
+//! Wiring: from the options of a command to a [`World`] that a run can work with.
+//!
+//! It reads the configuration, resolves the secrets that are needed, and opens drivers, journal and repository. It
+//! decides nothing and shows nothing.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use muster_drivers::{component, services};
+use muster_engine::{journal::Journal, world::World};
+use muster_repo::{Location, Repo, keys};
+use muster_types::{Clock, Explain, Kind, Secret, Timestamp, backup::RunId};
+
+use crate::{
+    args::Global,
+    clock::SystemClock,
+    config::{self, ConfigError, LoadOptions, Loaded, SystemEnvironment},
+    exit::Failure,
+};
+
+/// Whether a command may fall back to the only environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// It only looks.
+    Read,
+    /// It changes something.
+    Change,
+}
+
+/// Loads the configuration.
+pub(crate) fn load(global: &Global, intent: Intent) -> Result<Loaded, Failure> {
+    let options = LoadOptions {
+        file: global.config.clone(),
+        environment: global.env.clone(),
+        is_destructive: intent == Intent::Change,
+    };
+    config::load(&options, &SystemEnvironment).map_err(of_config)
+}
+
+/// Opens the repository that the configuration names.
+pub(crate) fn open_repo(loaded: &Loaded) -> Result<Repo, Failure> {
+    let location = location(loaded)?;
+    let key = key(loaded)?;
+    let error = match Repo::open(&location, &key) {
+        Err(error) if error.kind() == Kind::WrongKey => error,
+        other => return Ok(other?),
+    };
+    // Perhaps it was typed from paper: in small letters, without dashes, or with a slip whose place can be told.
+    match keys::parse_paper(key.expose()) {
+        Ok(typed) if typed != key => Ok(Repo::open(&location, &typed)?),
+        Err(slip) if key.expose().starts_with("MUSTER-") => {
+            let mut failure = Failure::from(error);
+            failure.note.causes.push(slip.to_string());
+            failure.note.hint = slip.hint().map(|hint| hint.0);
+            Err(failure)
+        }
+        _ => Err(error.into()),
+    }
+}
+
+/// Returns the repository's key, as the configuration gives it.
+pub(crate) fn key(loaded: &Loaded) -> Result<Secret, Failure> {
+    loaded.repository_key(&SystemEnvironment).map_err(of_config)
+}
+
+fn of_config(error: ConfigError) -> Failure {
+    // File names are shown from here on; where "here" cannot be told they are shown whole.
+    Failure::of_config(error, &std::env::current_dir().unwrap_or_default())
+}
+
+/// Returns the repository's location.
+pub(crate) fn location(loaded: &Loaded) -> Result<Location, Failure> {
+    let Some(repository) = &loaded.platform.repository else {
+        return Err(Failure::new(
+            Kind::Config,
+            "the configuration names no repository",
+            "add `repository: {location: …, password: …}`, or let `muster init` do it",
+        ));
+    };
+    Ok(repository.location.parse()?)
+}
+
+/// Opens everything that a run touches.
+pub(crate) fn open_world(loaded: Loaded) -> Result<World, Failure> {
+    let repo = open_repo(&loaded)?;
+    world_with(loaded, repo)
+}
+
+/// As [`open_world`], with a repository that is open already.
+pub(crate) fn world_with(loaded: Loaded, repo: Repo) -> Result<World, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let journal = Journal::open(&loaded.state_dir)?;
+    let mut components = BTreeMap::new();
+    for (name, definition) in &loaded.platform.components {
+        components.insert(name.clone(), component::open(name, definition, Arc::clone(&clock))?);
+    }
+    let mut services = BTreeMap::new();
+    for (name, definition) in &loaded.platform.services {
+        services.insert(name.clone(), services::open(name, definition)?);
+    }
+    Ok(World {
+        platform: loaded.platform,
+        environment: loaded.environment,
+        host: host(),
+        operator: operator(),
+        clock,
+        state: loaded.state_dir,
+        journal,
+        repo,
+        components,
+        services,
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Makes the id of a new run: its time, and four letters that tell two runs of one second apart.
+pub(crate) fn new_run(now: Timestamp) -> RunId {
+    let suffix: String = std::iter::repeat_with(fastrand::alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .take(4)
+        .collect();
+    RunId(format!("{}-{suffix}", now.strftime("%Y%m%dT%H%M%SZ")))
+}
+
+/// Returns the names to work on: those given, or all; unknown ones are refused.
+pub(crate) fn component_names(world: &World, given: &[String]) -> Result<Vec<String>, Failure> {
+    if given.is_empty() {
+        return Ok(world.components.keys().cloned().collect());
+    }
+    for name in given {
+        if !world.components.contains_key(name) {
+            let known: Vec<&str> = world.components.keys().map(String::as_str).collect();
+            return Err(Failure::new(
+                Kind::Input,
+                format!("there is no component `{name}`"),
+                format!("the configuration has: {}", known.join(", ")),
+            ));
+        }
+    }
+    Ok(given.to_vec())
+}
+
+/// Returns the scratch folder of a run.
+pub(crate) fn scratch(world: &World, run: &RunId) -> PathBuf {
+    world.scratch_root().join(&run.0)
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The user who runs Muster: by name where the system tells it, else by number.
+fn operator() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.get(2).is_some_and(|id| *id == uid.to_string()))
+        .and_then(|fields| fields.first().map(|name| (*name).to_owned()))
+        .unwrap_or_else(|| format!("uid {uid}"))
+}

@@ -1,0 +1,301 @@
+//! What can be said on the command line. Words only: what they mean is decided in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Disaster recovery that is proven before it is needed.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The configuration file. Default: `muster.yaml` here or in a folder above
+    #[arg(long, short = 'c', global = true, value_name = "FILE", env = "MUSTER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The environment, when there are several `muster.<env>.yaml`
+    #[arg(long, short = 'e', global = true, value_name = "ENV")]
+    pub env: Option<String>,
+    /// Print the answer as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no progress and no status, only the answer and errors
+    #[arg(long, short = 'q', global = true)]
+    pub quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Look at what is here, write a `muster.yaml`, make the repository and its key
+    Init(InitArgs),
+    /// Check the configuration, or print its JSON Schema
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Observe the platform: run checks
+    Check(CheckArgs),
+    /// Back components up
+    Backup(BackupArgs),
+    /// List backups
+    List(ListArgs),
+    /// Show one backup or one run
+    Show(ShowArgs),
+    /// Verify the repository, or foreign backup files
+    Verify(VerifyArgs),
+    /// Prove backups by restoring them in a sandbox
+    Prove(ProveArgs),
+    /// Bring components back
+    Restore(RestoreArgs),
+    /// Continue a run that was interrupted or has failed
+    Resume(ResumeArgs),
+    /// List runs, newest first
+    Runs(RunsArgs),
+    /// Say how each objective stands
+    Status(StatusArgs),
+    /// Forget backups that no retention rule keeps, and free their space
+    Prune(PruneArgs),
+    /// Print, add, list or remove keys of the repository
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Start, stop or look at services
+    Service(ServiceArgs),
+    /// Destroy and recover a small platform in a sandbox, to see how it works
+    Demo(DemoArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where the repository is made. Default: `muster-repository` beside the file
+    #[arg(long, value_name = "PATH")]
+    pub repository: Option<PathBuf>,
+    /// An existing key file. Default: a new one, `muster.key`, mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The platform's name. Default: the folder's name
+    #[arg(long, value_name = "NAME")]
+    pub platform: Option<String>,
+    /// Ask nothing
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check `muster.yaml` and everything it names
+    Check,
+    /// Print the JSON Schema of `muster.yaml`, for editors
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Only these checks
+    pub names: Vec<String>,
+    /// Only the checks with the tag `quick`
+    #[arg(long, conflicts_with_all = ["full", "tag"])]
+    pub quick: bool,
+    /// All checks (the default)
+    #[arg(long)]
+    pub full: bool,
+    /// Only the checks with this tag
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Show each condition with what was found
+    #[arg(long, short = 'v')]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Only these components. Default: all
+    pub components: Vec<String>,
+    /// A name for the backup, such as `before-deploy-42`
+    #[arg(long, value_name = "NAME")]
+    pub label: Option<String>,
+    /// Never prune it
+    #[arg(long)]
+    pub pin: bool,
+    /// Print the plan and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only the backups of these components
+    pub components: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The beginning of a backup's id, or a run's
+    pub id: String,
+    /// List the files of the backup
+    #[arg(long)]
+    pub files: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Judge these files (.dump, .sql, .sql.gz, .tar, SQLite) instead of the repository
+    pub files: Vec<PathBuf>,
+    /// Read and check all data, or a part of it: `--read-data=10%`
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100%")]
+    pub read_data: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// Only these components. Default: all
+    pub components: Vec<String>,
+    /// Prove this backup. Default: each component's newest
+    #[arg(long, value_name = "BACKUP", conflicts_with = "random")]
+    pub backup: Option<String>,
+    /// Prove a backup chosen by chance instead of the newest
+    #[arg(long)]
+    pub random: bool,
+    /// Print the plan and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person gives")]
+pub(crate) struct RestoreArgs {
+    /// The components, restored as one run
+    #[arg(required_unless_present = "all")]
+    pub components: Vec<String>,
+    /// All components
+    #[arg(long, conflicts_with_all = ["components", "into"])]
+    pub all: bool,
+    /// To which state: `latest`, `latest-proven`, a time with zone, a backup's id or its label
+    #[arg(long, value_name = "STATE", default_value = "latest")]
+    pub to: String,
+    /// Restore to another place and leave the component alone
+    #[arg(long, value_name = "PATH")]
+    pub into: Option<PathBuf>,
+    /// What stands at `--into` may be moved aside
+    #[arg(long, requires = "into")]
+    pub replace: bool,
+    /// When the failure began (with zone): the RTO clock runs from here
+    #[arg(long, value_name = "TIME")]
+    pub failed_at: Option<String>,
+    /// When the chosen backup turns out to be damaged, go on with the next older one
+    #[arg(long)]
+    pub try_older: bool,
+    /// Put the data back that the last restore moved aside
+    #[arg(long, conflicts_with_all = ["into", "failed_at", "try_older"])]
+    pub undo: bool,
+    /// A rehearsal: its times count as `drill`
+    #[arg(long)]
+    pub drill: bool,
+    /// Print the plan and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The run
+    pub run: String,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Exit with 21 when an objective is breached
+    #[arg(long)]
+    pub check: bool,
+    /// Print Prometheus metrics instead, for the textfile collector of its node exporter
+    #[arg(long, conflicts_with = "json")]
+    pub metrics: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Say what would go, and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Print the key in a form to write down and lock away
+    Print,
+    /// Add a key for a second person
+    Add {
+        /// Where the new key file is written
+        file: PathBuf,
+    },
+    /// List the repository's keys
+    List,
+    /// Remove a key
+    Remove {
+        /// The beginning of its id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// What to do
+    #[arg(value_enum)]
+    pub verb: ServiceVerb,
+    /// The service
+    pub service: String,
+    /// Print the commands and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum ServiceVerb {
+    /// Start it and wait until it is ready
+    Start,
+    /// Stop it and wait until it has ended
+    Stop,
+    /// Stop it, then start it
+    Restart,
+    /// Say whether it runs
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the sandbox
+    #[arg(long)]
+    pub keep: bool,
+    /// Internal: the platform's own process
+    #[arg(long, hide = true, value_name = "VERB", requires = "sandbox")]
+    pub platform: Option<String>,
+    /// Internal: the sandbox of the platform's process
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub sandbox: Option<PathBuf>,
+}

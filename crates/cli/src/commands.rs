@@ -1,0 +1,54 @@
+//! One file per verb. Each is the same lines: survey, plan, execute, render.
+
+pub(crate) mod backup;
+mod check;
+mod config;
+mod init;
+mod key;
+mod list;
+pub(crate) mod prove;
+mod prune;
+pub(crate) mod restore;
+mod resume;
+mod runs;
+mod service;
+mod show;
+mod status;
+mod verify;
+
+use clap::CommandFactory;
+
+use crate::{
+    answer::Answer,
+    args::{Cli, Command},
+    demo,
+    exit::Failure,
+};
+
+/// Hands the arguments to their verb.
+pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Init(args) => init::run(global, args),
+        Command::Config(command) => config::run(global, command),
+        Command::Check(args) => check::run(global, args),
+        Command::Backup(args) => backup::run(global, args),
+        Command::List(args) => list::run(global, args),
+        Command::Show(args) => show::run(global, args),
+        Command::Verify(args) => verify::run(global, args),
+        Command::Prove(args) => prove::run(global, args),
+        Command::Restore(args) => restore::run(global, args),
+        Command::Resume(args) => resume::run(global, args),
+        Command::Runs(args) => runs::run(global, args),
+        Command::Status(args) => status::run(global, args),
+        Command::Prune(args) => prune::run(global, args),
+        Command::Key(command) => key::run(global, command),
+        Command::Service(args) => service::run(global, args),
+        Command::Demo(args) => demo::run(global, args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "muster", &mut script);
+            Ok(Answer::new(String::from_utf8_lossy(&script).into_owned(), serde_json::Value::Null))
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `muster backup`: one backup of each component.
+
+use muster_engine::{execute, survey, world::World};
+use muster_plan::{
+    Scope,
+    backup::{BackupOptions, plan},
+};
+use muster_types::plan::Mode;
+
+use crate::{
+    answer::Answer,
+    app::{self, Intent},
+    args::{BackupArgs, Global},
+    exit::Failure,
+    progress::Progress,
+    render,
+};
+
+pub(super) fn run(global: &Global, args: &BackupArgs) -> Result<Answer, Failure> {
+    let world = app::open_world(app::load(global, Intent::Change)?)?;
+    let progress = Progress::new(global.quiet || global.json);
+    back_up(&world, args, &progress)
+}
+
+/// Backs up, with everything open already.
+pub(crate) fn back_up(world: &World, args: &BackupArgs, progress: &Progress) -> Result<Answer, Failure> {
+    let names = app::component_names(world, &args.components)?;
+    let facts = survey::survey(world, &names)?;
+    let run = app::new_run(facts.now);
+    let scratch = app::scratch(world, &run);
+    let scope = Scope {
+        platform: &world.platform,
+        environment: &world.environment,
+        run: &run,
+        scratch: &scratch,
+        mode: Mode::Live,
+    };
+    let options = BackupOptions { label: args.label.clone(), pin: args.pin };
+    let plan = plan(scope, &facts, &options);
+    if args.dry_run {
+        return Ok(render::plan(&plan));
+    }
+    let report = execute::execute(world, &run, &plan, progress)?;
+    Ok(render::run(&report))
+}

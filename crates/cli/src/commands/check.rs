@@ -1,0 +1,51 @@
+//! `muster check`: observe the platform.
+
+use muster_drivers::checks;
+use muster_types::{Kind, check::CheckResult};
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    app::{self, Intent},
+    args::{CheckArgs, Global},
+    clock::SystemClock,
+    exit::{self, Failure},
+    progress::Progress,
+    render,
+};
+
+pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<Answer, Failure> {
+    let loaded = app::load(global, Intent::Read)?;
+    let all = &loaded.platform.checks;
+    for name in &args.names {
+        if !all.contains_key(name) {
+            let known: Vec<&str> = all.keys().map(String::as_str).collect();
+            return Err(Failure::new(
+                Kind::Input,
+                format!("there is no check `{name}`"),
+                format!("the configuration has: {}", known.join(", ")),
+            ));
+        }
+    }
+    let tag = if args.quick { Some("quick") } else { args.tag.as_deref() };
+    let chosen: Vec<_> = all
+        .iter()
+        .filter(|(name, _)| args.names.is_empty() || args.names.contains(name))
+        .filter(|(_, check)| tag.is_none_or(|tag| check.tags.iter().any(|own| own == tag)))
+        .collect();
+    if chosen.is_empty() {
+        return Err(Failure::new(
+            Kind::NotFound,
+            "no check fits: nothing was observed",
+            "define `checks:` in `muster.yaml`, or give them the tag",
+        ));
+    }
+    let progress = Progress::new(global.quiet || global.json);
+    let results: Vec<CheckResult> =
+        chosen.iter().map(|(name, check)| checks::run(name, check, &SystemClock, &progress)).collect();
+    let failed = results.iter().filter(|result| !result.passed).count();
+    let text = render::checks(&results, args.verbose);
+    let outcome = if failed == 0 { "passed" } else { "failed" };
+    let code = if failed == 0 { exit::DONE } else { exit::FAILED };
+    Ok(Answer::new(text, json!({"outcome": outcome, "checks": results})).with_code(code))
+}

@@ -1,0 +1,70 @@
+//! `muster prove`: restore backups in a sandbox, compare, time.
+
+use muster_engine::{execute, survey};
+use muster_plan::{RecoveryTarget, Scope, choose, prove};
+use muster_types::{
+    Kind,
+    backup::Backup,
+    facts::{Facts, ProofOutcome},
+    plan::Mode,
+};
+
+use crate::{
+    answer::Answer,
+    app::{self, Intent},
+    args::{Global, ProveArgs},
+    exit::{self, Failure},
+    progress::Progress,
+    render,
+};
+
+pub(super) fn run(global: &Global, args: &ProveArgs) -> Result<Answer, Failure> {
+    let world = app::open_world(app::load(global, Intent::Read)?)?;
+    let progress = Progress::new(global.quiet || global.json);
+    prove_newest(&world, args, &progress)
+}
+
+/// Proves, with everything open already.
+pub(crate) fn prove_newest(
+    world: &muster_engine::world::World,
+    args: &ProveArgs,
+    progress: &Progress,
+) -> Result<Answer, Failure> {
+    let names = app::component_names(world, &args.components)?;
+    let facts = survey::survey(world, &names)?;
+    let run = app::new_run(facts.now);
+    let scratch = app::scratch(world, &run);
+    let scope = Scope {
+        platform: &world.platform,
+        environment: &world.environment,
+        run: &run,
+        scratch: &scratch,
+        mode: Mode::Live,
+    };
+    let backups: Vec<&Backup> =
+        names.iter().map(|name| pick(&facts, name, args)).collect::<Result<_, _>>()?;
+    let plan = prove::plan(scope, &facts, &backups);
+    if args.dry_run {
+        return Ok(render::plan(&plan));
+    }
+    let report = execute::execute(world, &run, &plan, progress)?;
+    let is_damaged = report.proofs.iter().any(|proof| proof.outcome == ProofOutcome::Failed);
+    let answer = render::run(&report);
+    Ok(if is_damaged { answer.with_code(exit::DAMAGED) } else { answer })
+}
+
+/// A proof that failed once is tried again: the newest backup is meant, good or bad.
+fn pick<'a>(facts: &'a Facts, component: &str, args: &ProveArgs) -> Result<&'a Backup, Failure> {
+    if let Some(wanted) = &args.backup {
+        return Ok(choose::choose(facts, component, &RecoveryTarget::Named(wanted.clone()))?);
+    }
+    let all = choose::backups_of(facts, component);
+    let chosen = if args.random { fastrand::choice(all) } else { all.last().copied() };
+    chosen.ok_or_else(|| {
+        Failure::new(
+            Kind::NotFound,
+            format!("`{component}` has no backup: its recovery is unproven"),
+            format!("take one with `muster backup {component}`"),
+        )
+    })
+}

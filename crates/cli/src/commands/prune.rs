@@ -1,0 +1,47 @@
+//! `muster prune`: forget what no rule keeps, free its space.
+
+use muster_engine::{execute, fold, survey};
+use muster_plan::{
+    Scope,
+    prune::{decide, plan},
+};
+use muster_types::plan::Mode;
+
+use crate::{
+    answer::Answer,
+    app::{self, Intent},
+    args::{Global, PruneArgs},
+    confirm::confirm,
+    exit::Failure,
+    progress::Progress,
+    render,
+};
+
+pub(super) fn run(global: &Global, args: &PruneArgs) -> Result<Answer, Failure> {
+    let intent = if args.dry_run { Intent::Read } else { Intent::Change };
+    let world = app::open_world(app::load(global, intent)?)?;
+    let names = app::component_names(&world, &[])?;
+    let facts = survey::survey(&world, &names)?;
+    let run = app::new_run(facts.now);
+    let scratch = app::scratch(&world, &run);
+    let scope = Scope {
+        platform: &world.platform,
+        environment: &world.environment,
+        run: &run,
+        scratch: &scratch,
+        mode: Mode::Live,
+    };
+    let decisions = decide(scope, &facts);
+    let kept = fold::kept(&world.journal.events()?);
+    let plan = plan(scope, &facts, &kept);
+    if args.dry_run {
+        return Ok(render::retention(&plan, &decisions));
+    }
+    let gone = decisions.iter().filter(|kept| kept.reasons.is_empty()).count();
+    if gone > 0 {
+        confirm(args.yes, &format!("this forgets {gone} of {} backups", decisions.len()), "prune")?;
+    }
+    let progress = Progress::new(global.quiet || global.json);
+    let report = execute::execute(&world, &run, &plan, &progress)?;
+    Ok(render::run(&report))
+}

@@ -1,0 +1,227 @@
+//! From the files that a person writes to one [`Platform`] that can be worked with, or to every fault in them at once.
+//!
+//! ```text
+//! discover ─> parse ─> merge ─> typed ─> rules ─> resolve ─> Loaded
+//! which file  tree     two      types    sense    secrets, absolute paths
+//! ```
+//!
+//! Options and an [`Environment`] come in; [`Loaded`] leaves, or a [`ConfigError`] that names file, line and column of
+//! each fault. It never opens a file or a secret of an environment that was not chosen, and it reads the repository's
+//! password only when [`Loaded::repository_key`] asks for it.
+//!
+//! Read next: `tree`, then the modules in the order of the picture.
+
+mod de;
+mod discover;
+mod environment;
+mod finding;
+mod merge;
+mod parse;
+mod paths;
+mod resolve;
+mod rules;
+mod secret;
+mod suggest;
+mod tree;
+mod typed;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use muster_types::{Secret, config::Platform};
+
+pub use environment::{Environment, SystemEnvironment};
+pub use finding::{ConfigError, Finding, Place, Severity};
+
+use self::{
+    discover::Choice,
+    rules::Files,
+    tree::{Node, Sources},
+};
+
+/// Where Muster keeps its state when the configuration does not say, beside the file.
+const STATE: &str = ".muster";
+
+/// What a command says about the configuration that it wants.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The file that `--config` names; without it `muster.yaml` here or in a folder above.
+    pub file: Option<PathBuf>,
+    /// The environment that `--env` names.
+    pub environment: Option<String>,
+    /// Whether the command changes something: then there is no default among several environments.
+    pub is_destructive: bool,
+}
+
+/// A configuration without a fault.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The merged document: paths are absolute, and references are resolved except the repository's password.
+    pub platform: Platform,
+    /// The chosen environment; `default` where there is only one file.
+    pub environment: String,
+    /// The names of all environments; empty where there is only one file.
+    pub environments: Vec<String>,
+    /// Where journal and locks are.
+    pub state_dir: PathBuf,
+    /// The folder of the configuration.
+    pub folder: PathBuf,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+    /// What somebody should look at.
+    pub warnings: Vec<Finding>,
+    /// Where the repository's password stands, for the day on which it cannot be read.
+    password: Option<Place>,
+}
+
+impl fmt::Debug for Loaded {
+    /// Leaves the platform out, because the secrets of checks and services are resolved in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("environment", &self.environment)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// Resolves the repository's password.
+    pub fn repository_key(&self, environment: &dyn Environment) -> Result<Secret, ConfigError> {
+        let Some((text, place)) = self.password() else {
+            let finding = Finding::error("the configuration has no `repository`");
+            return Err(finding.hint("add `repository: {location: …, password: …}`").into());
+        };
+        Ok(secret::resolve(text, place, &self.folder, environment)?)
+    }
+
+    /// Looks whether the repository's password is there, without running a command: errors, and files that every user
+    /// may read.
+    pub fn look_at_repository_key(&self, environment: &dyn Environment) -> Vec<Finding> {
+        let looked =
+            self.password().map(|(text, place)| secret::look(text, place, &self.folder, environment));
+        looked.unwrap_or_default()
+    }
+
+    /// As [`Self::look_at_repository_key`]: all other secrets were looked at by [`load`].
+    pub fn look_at_secrets(&self, environment: &dyn Environment) -> Vec<Finding> {
+        self.look_at_repository_key(environment)
+    }
+
+    fn password(&self) -> Option<(&str, &Place)> {
+        Some((self.platform.repository.as_ref()?.password.as_str(), self.password.as_ref()?))
+    }
+}
+
+/// Loads the configuration that the options name.
+pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Loaded, ConfigError> {
+    let found = discover::find(options.file.as_deref(), environment)?;
+    let choice = discover::choose(&found, options, environment)?;
+    let mut sources = Sources::default();
+    let mut findings = Vec::new();
+    let tree = read(&found.shared, &choice, environment, &mut sources, &mut findings);
+    let Some(tree) = tree else { return Err(failed(findings)) };
+
+    let files = Files::new(&found.shared, &choice);
+    let Some(typed) = typed::read(&tree, &sources, &mut findings) else { return Err(failed(findings)) };
+    let rules = rules::Rules { tree: &tree, sources: &sources, typed: &typed, files: &files };
+    rules.judge(&mut findings);
+    let resolver = resolve::Resolver {
+        sources: &sources,
+        folder: &found.folder,
+        environment,
+        has_own: files.own.is_some(),
+    };
+    let resolved = resolver.resolve(&tree, &mut findings);
+    // The second reading finds nothing new: a reference is text, and only text fits where text was accepted.
+    let Some(whole) = typed::read(&resolved.tree, &sources, &mut Vec::new()) else {
+        return Err(failed(findings));
+    };
+    rules.judge_checks(&whole.platform, &resolved, &mut findings);
+    let mut platform = whole.platform;
+    paths::make_absolute(&mut platform, &found.folder);
+    let state_dir = platform.state.clone().unwrap_or_else(|| found.folder.join(STATE));
+    if !has_error(&findings) {
+        rules.judge_overlaps(&platform, &state_dir, &mut findings);
+    }
+    if has_error(&findings) {
+        return Err(failed(findings));
+    }
+
+    let own_name = platform.environment.clone().filter(|_| choice.file.is_none());
+    Ok(Loaded {
+        environment: own_name.unwrap_or(choice.environment),
+        environments: found.environments.keys().cloned().collect(),
+        state_dir,
+        files: sources.files(),
+        warnings: ordered(findings),
+        password: tree.get(&["repository", "password"]).map(|node| sources.place(node.at)),
+        folder: found.folder,
+        platform,
+    })
+}
+
+/// Returns the names of all environments; none where there is only one file.
+pub fn environments(
+    options: &LoadOptions,
+    environment: &dyn Environment,
+) -> Result<Vec<String>, ConfigError> {
+    Ok(discover::find(options.file.as_deref(), environment)?.environments.into_keys().collect())
+}
+
+/// Returns the environments that are to be chosen from; none when one is chosen or there is nothing to choose.
+pub fn unchosen(options: &LoadOptions, environment: &dyn Environment) -> Result<Vec<String>, ConfigError> {
+    let found = discover::find(options.file.as_deref(), environment)?;
+    if discover::is_open(&found, options, environment) {
+        return Ok(found.environments.into_keys().collect());
+    }
+    discover::choose(&found, options, environment)?;
+    Ok(Vec::new())
+}
+
+/// Returns the JSON Schema of the file.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Platform).to_value()
+}
+
+/// Reads the one or two files; both are read even if the first is no YAML, so that both show their faults.
+fn read(
+    shared: &Path,
+    choice: &Choice,
+    environment: &dyn Environment,
+    sources: &mut Sources,
+    findings: &mut Vec<Finding>,
+) -> Option<Node> {
+    let mut one = |path: &Path| match environment.read(path) {
+        Ok(bytes) => parse::parse(sources, path.to_owned(), bytes, findings),
+        Err(error) => {
+            let finding = Finding::error(format!("`{}` cannot be read", path.display()));
+            findings.push(finding.because(error.to_string()).hint("give muster the right to read it"));
+            None
+        }
+    };
+    let shared = one(shared);
+    let Some(file) = &choice.file else { return shared };
+    let own = one(file);
+    Some(merge::merge(shared?, own?, &choice.environment, sources, findings))
+}
+
+fn has_error(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// Makes the error of a load: warnings are left out, because what is wrong comes first.
+fn failed(findings: Vec<Finding>) -> ConfigError {
+    let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error).collect();
+    ConfigError { findings: ordered(errors) }
+}
+
+/// Sorts by file, line and column; what stands nowhere comes first. The same finding counts once.
+fn ordered(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by_key(|finding| {
+        finding.place.as_ref().map(|place| (place.file.clone(), place.line, place.column))
+    });
+    findings.dedup();
+    findings
+}

@@ -1,0 +1,48 @@
+//! Makes the paths of a configuration absolute.
+//!
+//! A platform and the folder of its file come in; relative paths mean that folder, wherever Muster is started. A
+//! program is a path only if it has a slash: `./start.sh` means the folder, `docker` is looked up as a shell does.
+//!
+//! It never looks at the disk, and leaves the path of an assertion alone: that one is relative to its component.
+
+use std::path::{Path, PathBuf};
+
+use muster_types::config::{Component, Platform};
+
+use super::discover::clean;
+
+/// Makes every path absolute that a driver, the journal or the repository gets.
+pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
+    let path = |path: &mut PathBuf| *path = clean(&folder.join(&*path));
+    let program = |argv: &mut Vec<String>| {
+        if let Some(first) = argv.first_mut().filter(|first| first.contains('/')) {
+            *first = clean(&folder.join(&*first)).to_string_lossy().into_owned();
+        }
+    };
+    platform.state.iter_mut().for_each(path);
+    if let Some(repository) = &mut platform.repository
+        && !repository.location.contains("://")
+    {
+        repository.location = clean(&folder.join(&repository.location)).to_string_lossy().into_owned();
+    }
+    for component in platform.components.values_mut() {
+        match component {
+            Component::Sqlite(sqlite) => sqlite.path.iter_mut().for_each(path),
+            Component::Files(files) => files.paths.iter_mut().for_each(path),
+        }
+    }
+    for service in platform.services.values_mut() {
+        if let Some(compose) = &mut service.compose {
+            path(&mut compose.file);
+        }
+        if let Some(command) = &mut service.command {
+            [&mut command.start, &mut command.stop, &mut command.status].into_iter().for_each(program);
+        }
+    }
+    for check in platform.checks.values_mut() {
+        check.command.iter_mut().for_each(program);
+        if let Some(sqlite) = &mut check.sqlite {
+            path(&mut sqlite.path);
+        }
+    }
+}

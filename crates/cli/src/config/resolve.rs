@@ -1,0 +1,124 @@
+//! Replaces the references of a tree by their values, all but the repository's password.
+//!
+//! A merged tree comes in; a tree with the values leaves, with the list of the values, so that no message repeats one.
+//! Faults of a reference become findings that name it.
+//!
+//! It never resolves what stands in the file that environments share (`merge` has refused it) and never puts a value
+//! into a finding.
+
+use std::path::Path;
+
+use super::{
+    environment::Environment,
+    finding::{Finding, Severity},
+    secret::{self, FORMS},
+    tree::{Node, Sources, Value},
+};
+
+/// Where references are resolved.
+pub(super) struct Resolver<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) folder: &'a Path,
+    pub(super) environment: &'a dyn Environment,
+    /// Whether the first file is shared by environments.
+    pub(super) has_own: bool,
+}
+
+/// A tree with its values.
+pub(super) struct Resolved {
+    pub(super) tree: Node,
+    /// Where a reference could not be resolved and still stands.
+    missing: Vec<Vec<String>>,
+    values: Vec<String>,
+}
+
+impl Resolved {
+    /// Tells whether a reference below a path could not be resolved.
+    pub(super) fn is_missing(&self, path: &[&str]) -> bool {
+        self.missing.iter().any(|missing| missing.iter().zip(path).all(|(one, other)| one == other))
+    }
+
+    /// Replaces every secret in a text by `***`.
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.values.iter().fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    }
+}
+
+impl Resolver<'_> {
+    pub(super) fn resolve(&self, tree: &Node, findings: &mut Vec<Finding>) -> Resolved {
+        let mut resolved = Resolved { tree: tree.clone(), missing: Vec::new(), values: Vec::new() };
+        tree.scalars(&mut Vec::new(), &mut |path, node, text| {
+            if !text.contains("${") {
+                return;
+            }
+            match self.value(path, node, text, findings) {
+                None => resolved.missing.push(path.to_vec()),
+                Some(None) => {}
+                Some(Some(value)) => {
+                    if secret::has_reference(text) {
+                        resolved.values.push(value.clone());
+                    }
+                    put(&mut resolved.tree, path, value);
+                }
+            }
+        });
+        resolved
+    }
+
+    /// `None`: it cannot be resolved. `Some(None)`: it is left as it stands.
+    #[allow(
+        clippy::option_option,
+        reason = "the outer one says whether it went well, the inner one whether to replace"
+    )]
+    fn value(
+        &self,
+        path: &[String],
+        node: &Node,
+        text: &str,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Option<String>> {
+        if let Err(wrong) = secret::parts(text) {
+            let place = self.sources.place_of(node.at, wrong.offending);
+            findings.push(Finding::error(wrong.message).at(place).hint(format!("write {FORMS}")));
+            return None;
+        }
+        if path.len() == 2 && path[0] == "repository" && path[1] == "password" {
+            return Some(None);
+        }
+        let is_shared = self.has_own && node.at.file == 0;
+        if is_shared && secret::has_reference(text) {
+            return None;
+        }
+        let place = self.sources.place(node.at);
+        let looked = secret::look(text, &place, self.folder, self.environment);
+        let is_missing = looked.iter().any(|finding| finding.severity == Severity::Error);
+        findings.extend(looked);
+        if is_missing {
+            return None;
+        }
+        match secret::resolve(text, &place, self.folder, self.environment) {
+            Ok(value) => Some(Some(value.expose().to_owned())),
+            Err(finding) => {
+                findings.push(finding);
+                None
+            }
+        }
+    }
+}
+
+fn put(tree: &mut Node, path: &[String], text: String) {
+    let Some((first, rest)) = path.split_first() else {
+        tree.value = Value::Scalar { text, is_plain: false };
+        return;
+    };
+    let below = match &mut tree.value {
+        Value::Map(entries) => {
+            entries.iter_mut().find(|entry| entry.key == *first).map(|entry| &mut entry.node)
+        }
+        Value::List(items) => first.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
+        _ => None,
+    };
+    if let Some(node) = below {
+        put(node, rest, text);
+    }
+}

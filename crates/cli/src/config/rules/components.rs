@@ -1,0 +1,258 @@
+//! What must hold for components: where they are, what they promise, when they are backed up, how they are proven.
+//!
+//! Judges [`Component`]s with their place in the tree; findings leave. A warning is what works and still breaks a
+//! promise: a backup every hour does not keep an RPO of five minutes.
+//!
+//! It never opens a component.
+
+use std::path::Path;
+
+use muster_types::{
+    Span,
+    config::{Assertion, BackupPolicy, Component, Keep, KeepCount},
+    objective::{Objectives, Target},
+};
+
+use super::Rules;
+use crate::config::finding::Finding;
+
+const DAY: Span = Span::from_secs(24 * 60 * 60);
+
+impl Rules<'_> {
+    pub(super) fn judge_components(&self, findings: &mut Vec<Finding>) {
+        for (name, component) in &self.typed.platform.components {
+            self.judge_place(name, component, findings);
+            self.judge_objectives(name, component, findings);
+            self.judge_backup(name, component, findings);
+            self.judge_classes(name, component, findings);
+            let assertions = component.common().prove.iter().flat_map(|prove| &prove.assertions);
+            for (index, assertion) in assertions.enumerate() {
+                self.judge_assertion(name, component, index, assertion, findings);
+            }
+        }
+    }
+
+    fn judge_place(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
+        let (key, sample, paths): (_, _, Vec<&Path>) = match component {
+            Component::Sqlite(sqlite) => {
+                ("path", "/var/lib/app/app.db", sqlite.path.iter().map(AsRef::as_ref).collect())
+            }
+            Component::Files(files) => {
+                ("paths", "[/srv/uploads]", files.paths.iter().map(AsRef::as_ref).collect())
+            }
+        };
+        let is_refused = ["path", "paths"].iter().any(|key| self.is_refused(&["components", name, key]));
+        if paths.is_empty() && !is_refused {
+            let finding = Finding::error(format!("component `{name}` has no `{key}`"));
+            let hint = format!("add `{key}: {sample}` to component `{name}`{}", self.files.whither());
+            findings.push(finding.at(self.sources.place(self.key_at(&["components", name]))).hint(hint));
+        }
+        for (index, path) in paths.iter().enumerate() {
+            let at = match component {
+                Component::Sqlite(_) => self.node(&["components", name, key]),
+                Component::Files(_) => self.node(&["components", name, key, &index.to_string()]),
+            };
+            let Some(at) = at.map(|node| node.at) else { continue };
+            let finding = if path.as_os_str().is_empty() {
+                // Relative to the folder of the file it would mean that whole folder.
+                Finding::error(format!("component `{name}` has an empty path"))
+                    .hint(format!("write `{key}: {sample}`"))
+            } else if path.starts_with("~") {
+                Finding::error(format!("`{}` is not a path for Muster", path.display()))
+                    .because("only a shell replaces `~`, and it means another folder for every user")
+                    .hint("write the path from `/`")
+            } else {
+                continue;
+            };
+            findings.push(finding.at(self.sources.place(at)));
+        }
+    }
+
+    /// A target that nobody thought of is an error; one that nobody wants is written down as `not-applicable`.
+    fn judge_objectives(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
+        let own = component.common().objectives.unwrap_or_default();
+        let whole = self.typed.platform.objectives;
+        for (key, has_target) in
+            [("rto", own.rto.or(whole.rto).is_some()), ("rpo", own.rpo.or(whole.rpo).is_some())]
+        {
+            let is_refused = self.is_refused(&["objectives", key])
+                || self.is_refused(&["components", name, "objectives", key]);
+            if has_target || is_refused {
+                continue;
+            }
+            let finding =
+                Finding::error(format!("component `{name}` has no `{key}`, and the platform gives none"));
+            let hint = "add `objectives: {rto: 1h, rpo: 1d}` to it or at the top; a target that does not apply is `not-applicable`";
+            findings.push(finding.at(self.sources.place(self.key_at(&["components", name]))).hint(hint));
+        }
+    }
+
+    fn judge_backup(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
+        let path = ["components", name, "backup"];
+        let common = component.common();
+        if let Some(backup) = &common.backup {
+            self.judge_times(name, backup, findings);
+            if backup.keep.as_ref().is_some_and(keeps_nothing)
+                && !self.is_refused(&[&path[..], &["keep"]].concat())
+            {
+                let place = self.sources.place(self.key_at(&["components", name, "backup", "keep"]));
+                let finding = Finding::error(format!("`keep` of component `{name}` keeps nothing")).at(place);
+                findings.push(finding.hint(
+                    "write what `muster prune` keeps, like `keep: {daily: 7, weekly: 4, monthly: all}`",
+                ));
+            }
+        }
+        let Some(interval) = common.backup.as_ref().and_then(interval) else {
+            if !self.is_refused(&path) {
+                let place = self.sources.place(self.key_at(&path));
+                let finding =
+                    Finding::warning(format!("component `{name}` does not say when it is backed up"))
+                        .at(place);
+                findings.push(finding.hint("add `backup: {every: 1d}` and let a timer run `muster backup`"));
+            }
+            return;
+        };
+        let own = common.objectives.unwrap_or_default();
+        let (objectives, above): (Objectives, &[&str]) = match own.rpo {
+            Some(_) => (own, &["components", name, "objectives", "rpo"]),
+            None => (self.typed.platform.objectives, &["objectives", "rpo"]),
+        };
+        let warn = |what: &str, rpo: Option<Target>, path: &[&str]| {
+            let Some(Target::Within(rpo)) =
+                rpo.filter(|rpo| matches!(rpo, Target::Within(rpo) if *rpo < interval))
+            else {
+                return None;
+            };
+            let at = self.node(path).map_or_else(|| self.key_at(path), |node| node.at);
+            let message = format!("the rpo of {what} is {rpo}, but a backup is made every {interval} only");
+            let hint = format!("write `backup: {{every: {rpo}}}`, or accept a longer rpo");
+            Some(Finding::warning(message).at(self.sources.place(at)).hint(hint))
+        };
+        findings.extend(warn(&format!("component `{name}`"), objectives.rpo, above));
+        for (index, class) in common.classes.iter().enumerate() {
+            let what = format!("class `{}` of component `{name}`", class.name);
+            let index = index.to_string();
+            findings.extend(warn(&what, Some(class.rpo), &["components", name, "classes", &index, "rpo"]));
+        }
+    }
+
+    fn judge_times(&self, name: &str, backup: &BackupPolicy, findings: &mut Vec<Finding>) {
+        let mut wrong = |key: &str, message: String, hint: &str| {
+            let node = self.node(&["components", name, "backup", key]);
+            let place = node.map_or_else(
+                || self.sources.place(self.key_at(&["components", name])),
+                |node| self.sources.place(node.at),
+            );
+            findings.push(Finding::error(message).at(place).hint(hint));
+        };
+        if let Some(every) = backup.every.filter(|every| every.duration().is_zero()) {
+            wrong(
+                "every",
+                format!("`every: {every}` is no distance between two backups"),
+                "write `every: 1h`, or whatever the rpo asks for",
+            );
+        }
+        if let Some(at) = backup.at.as_deref().filter(|at| !is_time_of_day(at)) {
+            wrong("at", format!("`at: {at}` is not a time of day in UTC"), "write `at: \"02:00Z\"`");
+        }
+    }
+
+    fn judge_classes(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
+        let classes = &component.common().classes;
+        for (index, class) in classes.iter().enumerate() {
+            let text = &class.name;
+            let Some(node) = self.node(&["components", name, "classes", &index.to_string(), "name"]) else {
+                continue;
+            };
+            let place = self.sources.place(node.at);
+            if !super::is_name(text) {
+                let finding = Finding::error(format!("`{text}` cannot name a data class")).at(place);
+                findings.push(finding.hint("use letters, digits, `-` and `_`"));
+            } else if let Some(first) = classes[..index].iter().position(|other| other.name == *text) {
+                let first = self.node(&["components", name, "classes", &first.to_string(), "name"]);
+                let line = first.map_or(0, |first| self.sources.place(first.at).line);
+                let finding =
+                    Finding::error(format!("component `{name}` has two data classes `{text}`")).at(place);
+                findings.push(
+                    finding
+                        .because(format!("the first stands in line {line}"))
+                        .hint("rename one of them, or remove it"),
+                );
+            }
+        }
+    }
+
+    fn judge_assertion(
+        &self,
+        name: &str,
+        component: &Component,
+        index: usize,
+        assertion: &Assertion,
+        findings: &mut Vec<Finding>,
+    ) {
+        let index = index.to_string();
+        let path = ["components", name, "prove", "assert", &index];
+        if self.is_refused(&path) {
+            return;
+        }
+        let (wanted, is_given, foreign, is_foreign, sample) = match component {
+            Component::Sqlite(_) => (
+                "sql",
+                assertion.sql.is_some(),
+                "path",
+                assertion.path.is_some(),
+                "{sql: \"select count(*) from runs\", expect: \">= 1\"}",
+            ),
+            Component::Files(_) => (
+                "path",
+                assertion.path.is_some(),
+                "sql",
+                assertion.sql.is_some(),
+                "{path: index.html, expect: \">= 1\"}",
+            ),
+        };
+        let hint = format!("write `{sample}`");
+        if is_foreign {
+            let at = self.key_at(&[&path[..], &[foreign]].concat());
+            let place = self.sources.place_of(
+                self.node(&path).and_then(|node| node.entry(foreign)).map_or(at, |entry| entry.key_at),
+                foreign,
+            );
+            findings.push(
+                Finding::error(format!("an assertion about `{}` has no `{foreign}`", component.kind()))
+                    .at(place)
+                    .hint(hint),
+            );
+        } else if !is_given {
+            let at = self.node(&path).map_or_else(|| self.key_at(&path[..4]), |node| node.at);
+            findings.push(
+                Finding::error(format!("this assertion has no `{wanted}`"))
+                    .at(self.sources.place(at))
+                    .hint(hint),
+            );
+        }
+    }
+}
+
+/// The longest distance between two planned backups.
+fn interval(backup: &BackupPolicy) -> Option<Span> {
+    backup.every.or_else(|| backup.at.is_some().then_some(DAY))
+}
+
+fn keeps_nothing(keep: &Keep) -> bool {
+    let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
+    keep.within.is_none() && counts.into_iter().flatten().all(|count| count == KeepCount::Count(0))
+}
+
+/// `HH:MMZ`: without the `Z` nobody knows whose clock is meant.
+fn is_time_of_day(text: &str) -> bool {
+    let Some((hours, minutes)) = text.strip_suffix('Z').and_then(|text| text.split_once(':')) else {
+        return false;
+    };
+    let within = |text: &str, end: u8| {
+        text.len() == 2
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse::<u8>().is_ok_and(|n| n < end)
+    };
+    within(hours, 24) && within(minutes, 60)
+}

@@ -1,0 +1,117 @@
+//! What must hold for services and checks: one way to run, names that exist, conditions that can be meant.
+//!
+//! Judges by the tree and, for conditions, by the same code that evaluates them. It never starts or observes anything.
+
+use muster_drivers::checks;
+use muster_types::config::{Platform, Service};
+
+use super::Rules;
+use crate::config::{
+    finding::Finding,
+    resolve::Resolved,
+    suggest::closest,
+    tree::{At, Entry, Node},
+};
+
+impl Rules<'_> {
+    pub(super) fn judge_services(&self, findings: &mut Vec<Finding>) {
+        for (name, service) in &self.typed.platform.services {
+            self.judge_way(name, findings);
+            self.judge_commands(name, service, findings);
+            for (index, used) in service.uses.iter().enumerate() {
+                let index = index.to_string();
+                self.judge_reference("component", used, &["services", name, "uses", &index], findings);
+            }
+            if let Some(ready) = &service.ready {
+                self.judge_reference("check", ready, &["services", name, "ready"], findings);
+            }
+        }
+    }
+
+    /// Judges the checks with the values of their secrets: `http://localhost:${env:PORT}` is a URL only then.
+    pub(in crate::config) fn judge_checks(
+        &self,
+        platform: &Platform,
+        resolved: &Resolved,
+        findings: &mut Vec<Finding>,
+    ) {
+        for (name, check) in &platform.checks {
+            let path = ["checks", name.as_str()];
+            if self.is_refused(&path) || resolved.is_missing(&path) {
+                continue;
+            }
+            let Err(wrong) = checks::validate(check) else { continue };
+            let (message, mut hint) = (resolved.redact(&wrong.message), resolved.redact(&wrong.hint));
+            let targets = ["http", "tcp", "command", "sqlite"];
+            if !targets.iter().any(|key| self.node(&["checks", name, key]).is_some()) {
+                hint.push_str(&self.files.whither());
+            }
+            let place = self.sources.place_of(self.offending(&path, &wrong.offending), &wrong.offending);
+            findings.push(Finding::error(format!("check `{name}`: {message}")).at(place).hint(hint));
+        }
+    }
+
+    fn judge_way(&self, name: &str, findings: &mut Vec<Finding>) {
+        let path = ["services", name];
+        let entries = self.node(&path).map(Node::entries).unwrap_or_default();
+        let is_way = |entry: &&Entry| ["compose", "systemd", "command"].contains(&entry.key.as_str());
+        match entries.iter().filter(is_way).collect::<Vec<_>>().as_slice() {
+            [] if !self.is_refused(&path) => {
+                let hint = format!("give one of `compose`, `systemd`, `command`{}", self.files.whither());
+                let finding = Finding::error(format!("service `{name}` does not say how it runs"));
+                findings.push(finding.at(self.sources.place(self.key_at(&path))).hint(hint));
+            }
+            [first, second, ..] => {
+                let finding = Finding::error(format!("service `{name}` runs in more than one way"))
+                    .at(self.sources.place(second.key_at))
+                    .because(format!("`{}` is given too", first.key));
+                findings.push(finding.hint("keep one of them, or make a service of its own for each"));
+            }
+            _ => {}
+        }
+    }
+
+    fn judge_commands(&self, name: &str, service: &Service, findings: &mut Vec<Finding>) {
+        let Some(command) = &service.command else { return };
+        for (key, argv) in [("start", &command.start), ("stop", &command.stop), ("status", &command.status)] {
+            if argv.first().is_none_or(String::is_empty) {
+                let place = self.sources.place(self.key_at(&["services", name, "command", key]));
+                let finding = Finding::error(format!("`{key}` of service `{name}` is empty")).at(place);
+                findings.push(
+                    finding.hint(format!("give a program and its arguments: `{key}: [program, argument]`")),
+                );
+            }
+        }
+    }
+
+    /// A name in `uses` or `ready` must exist.
+    fn judge_reference(&self, what: &str, name: &str, path: &[&str], findings: &mut Vec<Finding>) {
+        let known: Vec<&str> =
+            self.entries(&format!("{what}s")).iter().map(|entry| entry.key.as_str()).collect();
+        if known.contains(&name) {
+            return;
+        }
+        let hint = match closest(name, &known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => format!("define it under `{what}s`"),
+            None => format!("there is {}", known.join(", ")),
+        };
+        let place = self.sources.place(self.value_at(path));
+        findings.push(Finding::error(format!("there is no {what} `{name}`")).at(place).hint(hint));
+    }
+
+    /// The key or the value below a path that has a text in it, else the key of the path.
+    fn offending(&self, path: &[&str], text: &str) -> At {
+        let Some(node) = self.node(path).filter(|_| !text.is_empty()) else { return self.key_at(path) };
+        if let Some(entry) = node.entry(text) {
+            return entry.key_at;
+        }
+        let mut found = None;
+        node.scalars(&mut Vec::new(), &mut |_, node, value| {
+            if found.is_none() && value.contains(text) {
+                found = Some(node.at);
+            }
+        });
+        found.unwrap_or_else(|| self.key_at(path))
+    }
+}

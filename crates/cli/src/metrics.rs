@@ -1,0 +1,87 @@
+//! `muster status --metrics`: the status as Prometheus text, for the textfile collector of its node exporter.
+//!
+//! Rows and facts come in, text goes out. What was not measured has no sample: an absent number is not zero.
+
+use muster_plan::status::{newest_good, newest_proof};
+use muster_types::{
+    facts::{Facts, ProofOutcome},
+    objective::{ObjectiveRow, Verdict},
+};
+
+/// Renders the metrics of one platform and environment.
+pub(crate) fn text(
+    platform: &str,
+    environment: &str,
+    facts: &Facts,
+    names: &[String],
+    rows: &[ObjectiveRow],
+) -> String {
+    let mut page =
+        Page { text: String::new(), base: labels(&[("platform", platform), ("environment", environment)]) };
+    let row_labels = |row: &ObjectiveRow| {
+        let kind = row.objective.to_string().to_lowercase();
+        let mut pairs = vec![("component", row.component.as_str()), ("objective", kind.as_str())];
+        pairs.extend(row.class.as_ref().map(|class| ("class", class.as_str())));
+        labels(&pairs)
+    };
+    page.family("muster_objective_target_seconds", "The target.");
+    for row in rows {
+        page.sample("muster_objective_target_seconds", &row_labels(row), row.target_seconds);
+    }
+    page.family("muster_objective_measured_seconds", "What was measured; absent when nothing was.");
+    for row in rows {
+        page.sample("muster_objective_measured_seconds", &row_labels(row), row.measured_seconds);
+    }
+    page.family(
+        "muster_objective_met",
+        "1 when measured and within the target; 0 when breached or unproven.",
+    );
+    for row in rows.iter().filter(|row| row.verdict != Verdict::NotApplicable) {
+        page.sample("muster_objective_met", &row_labels(row), Some(f64::from(row.verdict == Verdict::Met)));
+    }
+    page.family(
+        "muster_backup_age_seconds",
+        "Age of the state in the newest good backup; absent when there is none.",
+    );
+    for name in names {
+        let age = newest_good(facts, name)
+            .map(|backup| facts.now.duration_since(backup.record.consistent_at).as_secs_f64());
+        page.sample("muster_backup_age_seconds", &labels(&[("component", name)]), age);
+    }
+    page.family(
+        "muster_proof_age_seconds",
+        "Age of the newest proof that passed; absent when the newest did not.",
+    );
+    for name in names {
+        let age = newest_proof(facts, name)
+            .filter(|proof| proof.outcome == ProofOutcome::Proven)
+            .map(|proof| facts.now.duration_since(proof.at).as_secs_f64());
+        page.sample("muster_proof_age_seconds", &labels(&[("component", name)]), age);
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    base: String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, help: &str) {
+        self.text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.text.push_str(&format!("{name}{{{},{labels}}} {value}\n", self.base));
+        }
+    }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> String {
+    let shown = pairs.iter().map(|(name, value)| {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        format!("{name}=\"{value}\"")
+    });
+    shown.collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,385 @@
+//! Documents as text for people. Reads well without colour; columns line up; times are UTC.
+//!
+//! Nothing is computed here that is not in the document.
+
+use muster_drivers::foreign::{ForeignReport, Verdict};
+use muster_engine::{fold::RunRecord, process};
+use muster_plan::retention::Kept;
+use muster_repo::VerifyReport;
+use muster_types::{
+    ByteSize, Span, Timestamp,
+    backup::{Backup, Method},
+    check::CheckResult,
+    event::RunOutcome,
+    facts::{Facts, ProofFact, ProofOutcome},
+    objective::ObjectiveRow,
+    plan::{Action, Plan},
+    report::{RunReport, StepState},
+};
+use serde_json::json;
+
+use crate::{answer::Answer, exit};
+
+/// Lines up a table: a header line, then the rows. Empty when there are no rows.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let widths: Vec<usize> = header
+        .iter()
+        .enumerate()
+        .map(|(column, title)| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain([title.chars().count()]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut text = line(header.to_vec());
+    for row in rows {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+/// Shows a plan: what would be done, in order.
+pub(crate) fn plan(plan: &Plan) -> Answer {
+    let mut text = format!("plan: {} {} ({})\n", plan.verb.word(), plan.platform, plan.environment);
+    for (index, step) in plan.steps.iter().enumerate() {
+        push(&mut text, format_args!("{:>3}. {}\n", index + 1, step.title));
+        if let Action::Swap { moves, .. } = &step.action {
+            for one in moves {
+                push(&mut text, format_args!("       {} -> {}\n", one.from.display(), one.target.display()));
+                push(&mut text, format_args!("       the present one stays at {}\n", one.kept.display()));
+            }
+        }
+    }
+    for note in &plan.notes {
+        push(&mut text, format_args!("note: {note}\n"));
+    }
+    text.push_str("nothing was done\n");
+    Answer::new(text, json!({"digest": plan.digest(), "plan": plan}))
+}
+
+/// Shows the report of a run; the exit code is its outcome.
+pub(crate) fn run(report: &RunReport) -> Answer {
+    let outcome = report.outcome.map_or("running".to_owned(), outcome_word);
+    let mut text =
+        format!("{} {}: {outcome} in {:.1}s\n", report.verb.word(), report.run, report.elapsed_seconds);
+    for backup in &report.backups {
+        let kind = if backup.record.method == Method::Raw { "safety copy" } else { "backup" };
+        push(
+            &mut text,
+            format_args!(
+                "{kind} {} of {}: {}, consistent at {}\n",
+                backup.id.short(),
+                backup.record.identity.component,
+                ByteSize(backup.record.size_bytes),
+                time(backup.record.consistent_at)
+            ),
+        );
+    }
+    for proof in &report.proofs {
+        push(
+            &mut text,
+            format_args!(
+                "proof of {} ({}): {} in {:.1}s\n",
+                proof.component,
+                proof.backup.short(),
+                proof_word(proof.outcome),
+                proof.seconds
+            ),
+        );
+    }
+    text.push_str(&objectives(&report.objectives));
+    let errors: String =
+        report.steps.iter().filter_map(|step| step.error.as_ref()).map(exit::render).collect();
+    let failed: Vec<&str> =
+        report.steps.iter().filter(|s| s.state == StepState::Failed).map(|s| s.title.as_str()).collect();
+    if !failed.is_empty() {
+        push(&mut text, format_args!("failed: {}\n", failed.join("; ")));
+    }
+    let skipped: Vec<&str> =
+        report.steps.iter().filter(|s| s.state == StepState::Skipped).map(|s| s.title.as_str()).collect();
+    if !skipped.is_empty() {
+        push(&mut text, format_args!("not done: {}\n", skipped.join("; ")));
+    }
+    for warning in &report.warnings {
+        push(&mut text, format_args!("warning: {warning}\n"));
+    }
+    let code = match report.outcome {
+        Some(RunOutcome::Done) => exit::DONE,
+        Some(RunOutcome::Partly) => exit::PARTLY,
+        Some(RunOutcome::Interrupted) => exit::INTERRUPTED,
+        // The first failure decides, so that `no space` and `damaged` can be told apart by a script.
+        _ => report
+            .steps
+            .iter()
+            .find_map(|step| step.error.as_ref())
+            .map_or(exit::FAILED, |e| exit::code(e.kind)),
+    };
+    let mut answer = Answer::new(text, json!(report)).with_code(code);
+    answer.errors = errors;
+    answer
+}
+
+/// Lines up target against measured.
+pub(crate) fn objectives(rows: &[ObjectiveRow]) -> String {
+    let seconds = |value: Option<f64>| value.map_or("-".to_owned(), duration);
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let name = match &row.class {
+                Some(class) => format!("{}/{class}", row.component),
+                None => row.component.clone(),
+            };
+            vec![
+                name,
+                row.objective.to_string(),
+                seconds(row.target_seconds),
+                seconds(row.measured_seconds),
+                row.basis.map_or("-".to_owned(), |basis| basis.to_string()),
+                row.verdict.to_string(),
+            ]
+        })
+        .collect();
+    table(&["component", "objective", "target", "measured", "basis", "verdict"], &rows)
+}
+
+/// Shows how every objective stands, with the newest backup and proof of each component.
+pub(crate) fn status(
+    platform: &str,
+    environment: &str,
+    facts: &Facts,
+    names: &[String],
+    rows: &[ObjectiveRow],
+) -> String {
+    let mut text = format!("{platform} ({environment}), observed at {}\n\n", time(facts.now));
+    text.push_str(&objectives(rows));
+    text.push('\n');
+    for name in names {
+        let backup = muster_plan::status::newest_good(facts, name).map_or("no backup".to_owned(), |backup| {
+            format!(
+                "newest backup {} holds the state of {} ({} ago)",
+                backup.id.short(),
+                time(backup.record.consistent_at),
+                age(facts.now, backup.record.consistent_at)
+            )
+        });
+        let proof =
+            muster_plan::status::newest_proof(facts, name).map_or("never proven".to_owned(), |proof| {
+                format!("{} by a sandbox restore {} ago", proof_word(proof.outcome), age(facts.now, proof.at))
+            });
+        push(&mut text, format_args!("{name}: {backup}; {proof}\n"));
+    }
+    text
+}
+
+/// Rows of `muster list`.
+pub(crate) fn backup_rows(backups: &[Backup], proofs: &[ProofFact], now: Timestamp) -> Vec<Vec<String>> {
+    backups
+        .iter()
+        .map(|backup| {
+            let record = &backup.record;
+            let mut label = record.label.clone().unwrap_or_default();
+            if backup.is_pinned {
+                label = if label.is_empty() { "(pinned)".into() } else { format!("{label} (pinned)") };
+            }
+            let proof = if record.method == Method::Raw {
+                "safety copy".to_owned()
+            } else {
+                newest_proof(proofs, backup).map_or("unproven".to_owned(), |proof| {
+                    format!("{} {} ago", proof_word(proof.outcome), age(now, proof.at))
+                })
+            };
+            vec![
+                backup.id.short().to_owned(),
+                record.identity.component.clone(),
+                time(record.consistent_at),
+                age(now, record.consistent_at),
+                ByteSize(record.size_bytes).to_string(),
+                proof,
+                label,
+            ]
+        })
+        .collect()
+}
+
+/// Returns the newest proof of a backup.
+pub(crate) fn newest_proof<'a>(proofs: &'a [ProofFact], backup: &Backup) -> Option<&'a ProofFact> {
+    proofs.iter().filter(|proof| proof.backup == backup.id).max_by_key(|proof| proof.at)
+}
+
+/// Shows everything about a backup.
+pub(crate) fn backup(backup: &Backup, proofs: &[ProofFact]) -> String {
+    let record = &backup.record;
+    let identity = &record.identity;
+    let mut text = format!("backup {}\n", backup.id);
+    let mut row = |name: &str, value: String| push(&mut text, format_args!("  {name:14} {value}\n"));
+    row("component", format!("{} ({})", identity.component, identity.kind));
+    row("taken from", format!("{} in {} on {}", identity.source, identity.environment, identity.host));
+    row("consistent at", time(record.consistent_at));
+    row("size", ByteSize(record.size_bytes).to_string());
+    row("added", backup.added_bytes.map_or("unknown".to_owned(), |bytes| ByteSize(bytes).to_string()));
+    row("label", record.label.clone().unwrap_or_else(|| "-".into()));
+    row("pinned", if backup.is_pinned { "yes" } else { "no" }.into());
+    row("run", record.run.to_string());
+    row(
+        "proof",
+        newest_proof(proofs, backup)
+            .map_or("unproven".into(), |p| format!("{} at {}", proof_word(p.outcome), time(p.at))),
+    );
+    for (name, value) in &record.witness {
+        row("witness", format!("{name} = {value}"));
+    }
+    for warning in &record.warnings {
+        row("warning", warning.clone());
+    }
+    text
+}
+
+/// Shows each check with its verdict, and why it failed.
+pub(crate) fn checks(results: &[CheckResult], is_verbose: bool) -> String {
+    let mut text = String::new();
+    for result in results {
+        let verdict = if result.passed { "passed" } else { "failed" };
+        push(&mut text, format_args!("{verdict}  {} ({:.0} ms)\n", result.name, result.seconds * 1000.0));
+        if let Some(reason) = result.reason() {
+            push(&mut text, format_args!("        {reason}\n"));
+        }
+        if is_verbose {
+            for condition in &result.conditions {
+                let mark = if condition.passed { "holds" } else { "fails" };
+                push(
+                    &mut text,
+                    format_args!("        {mark}: {} (found {})\n", condition.condition, condition.found),
+                );
+            }
+        }
+    }
+    let failed = results.iter().filter(|result| !result.passed).count();
+    push(&mut text, format_args!("{} passed, {failed} failed\n", results.len() - failed));
+    text
+}
+
+/// Shows what a prune keeps and why, and what it would forget.
+pub(crate) fn retention(plan: &Plan, decisions: &[Kept<'_>]) -> Answer {
+    let rows: Vec<Vec<String>> = decisions
+        .iter()
+        .map(|kept| {
+            let why = if kept.reasons.is_empty() { "goes".to_owned() } else { kept.reasons.join(", ") };
+            vec![
+                kept.backup.id.short().to_owned(),
+                kept.backup.record.identity.component.clone(),
+                time(kept.backup.record.consistent_at),
+                why,
+            ]
+        })
+        .collect();
+    let mut answer = self::plan(plan);
+    let mut text = table(&["backup", "component", "consistent at", "kept because"], &rows);
+    text.push_str(&answer.text);
+    answer.text = text;
+    let documents: Vec<_> = decisions
+        .iter()
+        .map(|k| json!({"backup": k.backup.id, "component": k.backup.record.identity.component, "reasons": k.reasons}))
+        .collect();
+    answer.document["decisions"] = documents.into();
+    answer
+}
+
+/// Shows what a verification found.
+pub(crate) fn verification(report: &VerifyReport) -> String {
+    let mut text = report.to_string();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    if !report.findings.is_empty() {
+        text.push_str("hint:  take new backups now, then try what is left with `muster prove`\n");
+    }
+    text
+}
+
+/// Shows the judgement of a foreign file.
+pub(crate) fn foreign(report: &ForeignReport) -> String {
+    let mut text = format!(
+        "{}: {} ({}, {}, sha256 {})\n",
+        report.path.display(),
+        match report.verdict {
+            Verdict::Sound => "sound",
+            Verdict::Suspicious => "suspicious",
+            Verdict::Damaged => "damaged",
+        },
+        report.kind,
+        ByteSize(report.size_bytes),
+        report.sha256
+    );
+    for finding in &report.findings {
+        push(&mut text, format_args!("  {finding}\n"));
+    }
+    if !report.tables.is_empty() {
+        let tables = report.tables.iter().map(|(name, rows)| match rows {
+            Some(rows) => format!("{name} ({rows})"),
+            None => name.clone(),
+        });
+        push(&mut text, format_args!("  tables: {}\n", tables.collect::<Vec<_>>().join(", ")));
+    }
+    text
+}
+
+/// Returns the state of a run in one word; a run without end whose process died is `interrupted`.
+pub(crate) fn run_state(record: &RunRecord) -> String {
+    match record.report.outcome {
+        Some(outcome) => outcome_word(outcome),
+        None if process::is_alive(record.process) => "running".into(),
+        None => "interrupted".into(),
+    }
+}
+
+fn outcome_word(outcome: RunOutcome) -> String {
+    match outcome {
+        RunOutcome::Done => "done",
+        RunOutcome::Failed => "failed",
+        RunOutcome::Partly => "partly done",
+        RunOutcome::Interrupted => "interrupted",
+    }
+    .into()
+}
+
+fn proof_word(outcome: ProofOutcome) -> &'static str {
+    match outcome {
+        ProofOutcome::Proven => "proven",
+        ProofOutcome::Failed => "failed",
+        ProofOutcome::Unproven => "unproven",
+    }
+}
+
+/// A time in UTC, to the second.
+pub(crate) fn time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn age(now: Timestamp, then: Timestamp) -> String {
+    duration(now.duration_since(then).as_secs_f64().max(0.0))
+}
+
+/// A duration in words: with tenths below a minute, whole seconds above.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1}s");
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of seconds"
+    )]
+    let whole = seconds.round() as u64;
+    Span::from_secs(whole).to_string()
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.push_str(&std::fmt::format(arguments));
+}

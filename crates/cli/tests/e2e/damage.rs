@@ -1,0 +1,144 @@
+//! A damaged repository: whatever is broken is named, nothing broken becomes usable, nothing broken counts as proven.
+
+use std::fs;
+
+use muster_testkit::{
+    Damage,
+    damage::{Object, ObjectKind, objects, pack_header},
+    sqlite,
+};
+
+use crate::platform::Platform;
+
+/// Where an object is hit.
+#[derive(Debug, Clone, Copy)]
+enum Hit {
+    Flip,
+    FlipHeader,
+    Truncate,
+    Delete,
+}
+
+fn hit(object: &Object, how: Hit, seed: u64) -> Damage {
+    match how {
+        Hit::Flip if object.kind == ObjectKind::Pack => {
+            Damage::flip_in(&object.path, 0..pack_header(&object.path).start, seed)
+        }
+        Hit::Flip => Damage::flip_seeded(&object.path, seed),
+        Hit::FlipHeader => Damage::flip_in(&object.path, pack_header(&object.path), seed),
+        Hit::Truncate => Damage::truncate(&object.path, object.size_bytes / 2),
+        Hit::Delete => Damage::delete(&object.path),
+    }
+}
+
+fn cases() -> Vec<(ObjectKind, Hit)> {
+    let mut cases = vec![(ObjectKind::Pack, Hit::FlipHeader)];
+    for kind in
+        [ObjectKind::Pack, ObjectKind::Index, ObjectKind::Key, ObjectKind::Snapshot, ObjectKind::Config]
+    {
+        cases.extend([Hit::Flip, Hit::Truncate, Hit::Delete].map(|hit| (kind, hit)));
+    }
+    cases
+}
+
+/// The platform with new rows after its only backup, so that a restore that becomes usable would be seen.
+fn platform() -> Platform {
+    let platform = Platform::new();
+    platform.back_up();
+    sqlite::sqlite_with_rows(&platform.sandbox.database(), 150);
+    platform
+}
+
+// proves: B22
+#[test]
+fn whatever_is_damaged_verify_names_it_and_no_restore_of_it_becomes_usable() {
+    let platform = platform();
+    let repository = platform.sandbox.repository();
+    for (seed, (kind, how)) in (1_u64..).zip(cases()) {
+        let all = objects(&repository, kind);
+        assert!(!all.is_empty(), "{kind:?}");
+        // The largest: of packs the one with data in it.
+        let object = all.iter().max_by_key(|object| object.size_bytes).unwrap();
+        let damage = hit(object, how, seed);
+        let case = format!("{kind:?} {how:?}: {}", damage.what());
+        let verified = platform.run(&["verify", "--read-data", "--json"]);
+        assert_eq!(verified.code, Some(20), "{case}\n{}\n{}", verified.stdout, verified.stderr);
+        let said = format!("{}{}", verified.stdout, verified.stderr);
+        let name = object.path.file_name().unwrap().to_string_lossy().into_owned();
+        // Nothing remembers the name of the only index or key, once it is gone: then its kind is named.
+        let word = format!("{kind:?}").to_lowercase();
+        let is_named = said.contains(&name[..8.min(name.len())])
+            || (matches!((kind, how), (ObjectKind::Index | ObjectKind::Key, Hit::Delete))
+                && said.contains(&word));
+        assert!(is_named, "{case}: not named in {said}");
+        for args in [["restore", "database", "--yes"], ["restore", "uploads", "--yes"]] {
+            let restored = platform.run(&args);
+            if restored.code == Some(0) {
+                // The damage was not in what this component needs. It must then be whole.
+                continue;
+            }
+            assert!(restored.stderr.contains("error:"), "{case}: {}", restored.stderr);
+        }
+        let rows = sqlite::count_rows(&platform.sandbox.database());
+        assert!(rows == 150 || rows == 100, "{case}: {rows} rows");
+        assert_eq!(sqlite::integrity(&platform.sandbox.database()), "ok", "{case}");
+        platform.assert_nothing_left();
+        drop(damage);
+        sqlite::sqlite_with_rows(&platform.sandbox.database(), 150);
+    }
+    platform.well(&["verify", "--read-data"]);
+}
+
+#[test]
+fn a_backup_whose_data_is_damaged_is_never_proven() {
+    let platform = platform();
+    let repository = platform.sandbox.repository();
+    let damaged: Vec<Damage> = objects(&repository, ObjectKind::Pack)
+        .iter()
+        .map(|object| Damage::flip_in(&object.path, 0..pack_header(&object.path).start, 7))
+        .collect();
+    let proven = platform.run(&["prove", "--json"]);
+    assert_ne!(proven.code, Some(0));
+    assert!(!proven.stdout.contains("\"proven\""), "{}", proven.stdout);
+    platform.assert_nothing_left();
+    drop(damaged);
+    platform.well(&["prove"]);
+}
+
+// proves: C16
+#[test]
+fn a_damaged_backup_is_named_and_with_try_older_the_next_older_one_is_restored() {
+    let platform = Platform::new();
+    platform.back_up();
+    let before: Vec<Object> = objects(&platform.sandbox.repository(), ObjectKind::Pack);
+    sqlite::sqlite_with_rows(&platform.sandbox.database(), 20_000);
+    platform.back_up();
+    sqlite::sqlite_with_rows(&platform.sandbox.database(), 20_100);
+    let new = objects(&platform.sandbox.repository(), ObjectKind::Pack)
+        .into_iter()
+        .filter(|object| before.iter().all(|old| old.path != object.path))
+        .max_by_key(|object| object.size_bytes)
+        .unwrap();
+    let _damage = Damage::flip_in(&new.path, 0..pack_header(&new.path).start, 3);
+    let refused = platform.run(&["restore", "database", "--yes"]);
+    refused.assert_exit(20);
+    platform.assert_rows(20_100);
+    platform.well(&["restore", "database", "--yes", "--try-older"]);
+    platform.assert_rows(100);
+}
+
+#[test]
+fn verify_judges_foreign_files_and_says_which_is_cut() {
+    let platform = Platform::new();
+    let dump = platform.sandbox.path().join("cut.sql");
+    fs::write(
+        &dump,
+        "-- PostgreSQL database dump\nCREATE TABLE t (a int);\nCOPY public.t (a) FROM stdin;\n1\n",
+    )
+    .unwrap();
+    let judged = platform.run(&["verify", "cut.sql", "app.db"]);
+    judged.assert_exit(20);
+    assert!(judged.stdout.contains("cut.sql"), "{}", judged.stdout);
+    let sound = platform.well(&["verify", "app.db", "--json"]).json();
+    assert_eq!(sound["files"][0]["verdict"], "sound", "{sound:#}");
+}
