@@ -104,11 +104,6 @@ impl Loaded {
         looked.unwrap_or_default()
     }
 
-    /// As [`Self::look_at_repository_key`]: all other secrets were looked at by [`load`].
-    pub fn look_at_secrets(&self, environment: &dyn Environment) -> Vec<Finding> {
-        self.look_at_repository_key(environment)
-    }
-
     fn password(&self) -> Option<(&str, &Place)> {
         Some((self.platform.repository.as_ref()?.password.as_str(), self.password.as_ref()?))
     }
@@ -160,14 +155,6 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
         folder: found.folder,
         platform,
     })
-}
-
-/// Returns the names of all environments; none where there is only one file.
-pub fn environments(
-    options: &LoadOptions,
-    environment: &dyn Environment,
-) -> Result<Vec<String>, ConfigError> {
-    Ok(discover::find(options.file.as_deref(), environment)?.environments.into_keys().collect())
 }
 
 /// Returns the environments that are to be chosen from; none when one is chosen or there is nothing to choose.

@@ -1,7 +1,11 @@
 //! `muster init`, `muster config` and `muster key` as a person runs them: in a folder, with the real binary.
 //!
 //! Each test makes its own folder. What was written is judged by running Muster on it.
-#![allow(clippy::disallowed_methods, reason = "nothing that a test writes must survive a crash")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a failure here must stop the test at once, and nothing written here must survive a crash"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -221,6 +225,13 @@ fn a_key_file_that_is_named_is_used_and_a_wrong_one_is_refused() {
     assert!(!sandbox.path().join("muster.key").exists());
     let printed = cli(&sandbox).run(&["key", "print"]);
     assert!(printed.stdout.contains("\n    my own words\n"), "{}", printed.stdout);
+
+    // Braces cannot stand in a reference to a file: said before anything is made.
+    let odd = Sandbox::empty();
+    fs::copy(elsewhere.key(), odd.path().join("a}b.key")).unwrap();
+    let outcome = cli(&odd).run(&["init", "--yes", "--key-file", "a}b.key"]);
+    outcome.assert_exit(2);
+    assert!(!odd.config_file().exists() && !odd.path().join("muster-repository").exists());
 
     // A repository that is there is only taken over with its own key.
     fs::remove_file(sandbox.config_file()).unwrap();

@@ -84,6 +84,17 @@ fn staging_never_opens_a_file_or_a_secret_of_production() {
 }
 
 #[test]
+fn staging_asks_for_no_variable_and_no_command_of_production() {
+    let production = own("production")
+        .replace("${file:/etc/muster/production.token}", "${env:PRODUCTION} ${command:production}");
+    let surroundings = both().bytes("muster.production.yaml", production.as_bytes());
+    surroundings.load_environment("staging").unwrap();
+    assert_eq!((surroundings.asked.borrow().len(), surroundings.ran.borrow().len()), (0, 0));
+    surroundings.refused_environment("production");
+    assert_eq!(*surroundings.asked.borrow(), ["PRODUCTION"], "the test can tell the difference");
+}
+
+#[test]
 fn a_broken_file_of_production_does_not_matter_to_staging() {
     let surroundings = both().bytes("muster.production.yaml", b"\xff: [");
     assert_eq!(surroundings.load_environment("staging").unwrap().environment, "staging");

@@ -146,7 +146,10 @@ fn check(proposal: &Proposal) -> Result<(), Failure> {
     }
     // As for a command that changes something: then no variable chooses an environment.
     let options = LoadOptions { file: Some(proposal.file.clone()), environment: None, is_destructive: true };
-    config::load(&options, &Foreseen::with(files))
+    let foreseen = Foreseen::with(files);
+    config::load(&options, &foreseen)
+        // The key is read too: a path with braces in it cannot be written as a reference.
+        .and_then(|loaded| loaded.repository_key(&foreseen))
         .map_err(|error| Failure::of_config(error, proposal.file.parent().unwrap_or(Path::new("/"))))?;
     Ok(())
 }
