@@ -3,12 +3,16 @@
 //! It reads the configuration, resolves the secrets that are needed, and opens drivers, journal and repository. It
 //! decides nothing and shows nothing.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use muster_drivers::{component, services};
 use muster_engine::{journal::Journal, world::World};
 use muster_repo::{Location, Repo, keys};
-use muster_types::{Clock, Explain, Kind, Secret, Timestamp, backup::RunId};
+use muster_types::{Clock, Explain, Kind, Mask, Secret, Timestamp, backup::RunId};
 
 use crate::{
     args::Global,
@@ -26,6 +30,14 @@ pub(crate) enum Intent {
     Change,
 }
 
+/// What takes the secrets of the loaded configuration out of texts.
+static MASK: OnceLock<Mask> = OnceLock::new();
+
+/// Returns the mask of the configuration that was loaded; one that masks nothing before that.
+pub(crate) fn mask() -> Mask {
+    MASK.get().cloned().unwrap_or_default()
+}
+
 /// Loads the configuration.
 pub(crate) fn load(global: &Global, intent: Intent) -> Result<Loaded, Failure> {
     let options = LoadOptions {
@@ -33,7 +45,10 @@ pub(crate) fn load(global: &Global, intent: Intent) -> Result<Loaded, Failure> {
         environment: global.env.clone(),
         is_destructive: intent == Intent::Change,
     };
-    config::load(&options, &SystemEnvironment).map_err(of_config)
+    let loaded = config::load(&options, &SystemEnvironment).map_err(of_config)?;
+    // One configuration per process: what is printed at the end goes through its mask.
+    drop(MASK.set(loaded.mask.clone()));
+    Ok(loaded)
 }
 
 /// Opens the repository that the configuration names.
@@ -88,7 +103,7 @@ pub(crate) fn open_world(loaded: Loaded) -> Result<World, Failure> {
 /// As [`open_world`], with a repository that is open already.
 pub(crate) fn world_with(loaded: Loaded, repo: Repo) -> Result<World, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let journal = Journal::open(&loaded.state_dir)?;
+    let journal = Journal::open(&loaded.state_dir)?.with_mask(loaded.mask.clone());
     let mut components = BTreeMap::new();
     for (name, definition) in &loaded.platform.components {
         components.insert(name.clone(), component::open(name, definition, Arc::clone(&clock))?);

@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Forget backups that no retention rule keeps, and free their space
     Prune(PruneArgs),
+    /// Keep a backup whatever the retention rules say, or give it back to them
+    Pin(PinArgs),
     /// Print, add, list or remove keys of the repository
     #[command(subcommand)]
     Key(KeyCommand),
@@ -243,6 +245,15 @@ pub(crate) struct PruneArgs {
     /// Do not ask
     #[arg(long, short = 'y')]
     pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PinArgs {
+    /// The beginning of a backup's id, or a label: then all backups with it
+    pub backup: String,
+    /// Take the pin away
+    #[arg(long)]
+    pub remove: bool,
 }
 
 #[derive(Debug, Subcommand)]

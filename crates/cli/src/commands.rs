@@ -6,6 +6,7 @@ mod config;
 mod init;
 mod key;
 mod list;
+mod pin;
 pub(crate) mod prove;
 mod prune;
 pub(crate) mod restore;
@@ -42,6 +43,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Runs(args) => runs::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Prune(args) => prune::run(global, args),
+        Command::Pin(args) => pin::run(global, args),
         Command::Key(command) => key::run(global, command),
         Command::Service(args) => service::run(global, args),
         Command::Demo(args) => demo::run(global, args),

@@ -30,7 +30,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_types::{Secret, config::Platform};
+use muster_types::{Mask, Secret, config::Platform};
 
 pub use environment::{Environment, SystemEnvironment};
 pub use finding::{ConfigError, Finding, Place, Severity};
@@ -66,6 +66,8 @@ pub struct Loaded {
     pub environments: Vec<String>,
     /// Where journal and locks are.
     pub state_dir: PathBuf,
+    /// Takes the secrets of services and checks out of texts.
+    pub mask: Mask,
     /// The folder of the configuration.
     pub folder: PathBuf,
     /// The files that were read.
@@ -93,7 +95,7 @@ impl Loaded {
             let finding = Finding::error("the configuration has no `repository`");
             return Err(finding.hint("add `repository: {location: …, password: …}`").into());
         };
-        Ok(secret::resolve(text, place, &self.folder, environment)?)
+        Ok(secret::resolve(text, place, &self.folder, environment, &mut Vec::new())?)
     }
 
     /// Looks whether the repository's password is there, without running a command: errors, and files that every user
@@ -136,7 +138,11 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
     rules.judge_checks(&whole.platform, &resolved, &mut findings);
     let mut platform = whole.platform;
     paths::make_absolute(&mut platform, &found.folder);
-    let state_dir = platform.state.clone().unwrap_or_else(|| found.folder.join(STATE));
+    let state_dir = platform.state.clone().unwrap_or_else(|| match &choice.file {
+        None => found.folder.join(STATE),
+        // Journals, locks and kept data of two environments have nothing to do with each other.
+        Some(_) => found.folder.join(STATE).join(&choice.environment),
+    });
     if !has_error(&findings) {
         rules.judge_overlaps(&platform, &state_dir, &mut findings);
     }
@@ -153,6 +159,7 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
         warnings: ordered(findings),
         password: tree.get(&["repository", "password"]).map(|node| sources.place(node.at)),
         folder: found.folder,
+        mask: resolved.mask(),
         platform,
     })
 }

@@ -5,8 +5,12 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use muster_types::Kind;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
-use crate::exit::Failure;
+use crate::{exit::Failure, signals};
 
 /// Asks for the typed `word` unless `yes` was said.
 ///
@@ -27,6 +31,12 @@ pub(crate) fn confirm(yes: bool, question: &str, word: &str) -> Result<(), Failu
         let mut stderr = io::stderr().lock();
         write!(stderr, "{question}\ntype `{word}` to go on: ")?;
         stderr.flush()?;
+        // A signal does not end a read, so wait for input and look at it in between.
+        while !is_readable()? {
+            if signals::is_cancelled() {
+                return Ok(String::new());
+            }
+        }
         let mut line = String::new();
         io::stdin().lock().read_line(&mut line)?;
         Ok(line)
@@ -39,5 +49,17 @@ pub(crate) fn confirm(yes: bool, question: &str, word: &str) -> Result<(), Failu
             format!("cannot ask: {error}"),
             "say `--yes` to go on without a question",
         )),
+    }
+}
+
+/// Whether a line can be read; waits a tenth of a second.
+fn is_readable() -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
+    let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    match poll(&mut waiting, Some(&moment)) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

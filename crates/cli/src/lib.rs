@@ -1,6 +1,6 @@
 //! The words of Muster on the command line: arguments in, an answer and an exit code out.
 //!
-//! [`run`] parses, wires ([`app`]) and hands over to one file per verb in `commands`: survey, plan, execute, render.
+//! [`run`] parses, wires (`app`) and hands over to one file per verb in `commands`: survey, plan, execute, render.
 //! stdout is the answer, stderr is status.
 //!
 //! It never decides what a plan contains and never does what a plan says.
@@ -23,7 +23,7 @@ mod signals;
 use std::process::ExitCode;
 
 use clap::Parser;
-use muster_types::Kind;
+use muster_types::{Kind, Mask};
 
 use crate::{
     answer::Answer,
@@ -44,35 +44,41 @@ pub fn run() -> ExitCode {
     end(&cli, result)
 }
 
+/// Prints what there is to say, without secrets, and returns the exit code.
 fn end(cli: &Cli, result: Result<Answer, Failure>) -> ExitCode {
-    if let Ok(answer) = &result {
-        // A closed stderr is not worth failing for.
-        drop(std::io::Write::write_all(&mut std::io::stderr(), answer.errors.as_bytes()));
-    }
-    let (text, code) = match result {
-        Ok(answer) if cli.global.json => (pretty(&answer.document), answer.code),
-        Ok(answer) => (answer.text, answer.code),
+    let mask = app::mask();
+    let (errors, answer) = match result {
+        Ok(answer) => (answer.errors.clone(), answer),
         Err(failure) => {
             let shown = failure.rendered.clone().unwrap_or_else(|| exit::render(&failure.note));
-            // A closed stderr is not worth failing for.
-            drop(std::io::Write::write_all(&mut std::io::stderr(), shown.as_bytes()));
             let code = failure.code();
-            if !cli.global.json {
-                return exit_code(code);
-            }
             let mut document = serde_json::json!({"outcome": "failed", "error": failure.note});
             if let Some(details) = failure.details {
                 document["details"] = details;
             }
-            (pretty(&document), code)
+            (shown, Answer::new("", document).with_code(code))
         }
     };
+    // A closed stderr is not worth failing for.
+    drop(std::io::Write::write_all(&mut std::io::stderr(), mask.apply(&errors).as_bytes()));
+    let text = if cli.global.json {
+        let mut document = answer.document;
+        cover(&mut document, &mask);
+        format!("{document:#}")
+    } else {
+        mask.apply(&answer.text)
+    };
     match answer::print(&text) {
-        Ok(()) => exit_code(code),
+        Ok(()) => exit_code(answer.code),
         Err(_) => exit_code(exit::FAILED),
     }
 }
 
-fn pretty(document: &serde_json::Value) -> String {
-    format!("{document:#}")
+fn cover(document: &mut serde_json::Value, mask: &Mask) {
+    match document {
+        serde_json::Value::String(text) => mask.cover(text),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| cover(item, mask)),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(|field| cover(field, mask)),
+        _ => {}
+    }
 }

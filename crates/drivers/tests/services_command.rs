@@ -1,4 +1,5 @@
 //! Command services with a real small server, started, asked and stopped through its own scripts.
+#![allow(clippy::disallowed_methods, reason = "what a test writes need not survive a power cut")]
 
 use std::{fs, net::TcpListener, time::Duration};
 
@@ -65,4 +66,44 @@ fn a_service_that_does_not_become_ready_fails_with_the_last_reason() {
     let error =
         start_and_wait("web", &*web, Some(("ready", &ready)), within, &CLOCK, &Unwatched).unwrap_err();
     assert!(error.to_string().ends_with("the connection was refused: nothing listens there"), "{error}");
+}
+
+// proves: D6
+#[test]
+fn a_restart_gives_a_new_start_time_and_the_environment_that_is_configured_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pid_file, env_file) = (folder.path().join("pid"), folder.path().join("app.env"));
+    let (file, env) = (pid_file.display(), env_file.display());
+    fs::write(&env_file, "TOKEN=old\n").unwrap();
+    let app = service(
+        &format!("set -a; . {env}; set +a; timeout 60 sleep 50 & echo $! > {file}"),
+        &format!("kill $(cat {file}); while kill -0 $(cat {file}) 2>/dev/null; do sleep 0.01; done"),
+        &format!("test -e {file} && kill -0 $(cat {file}) 2>/dev/null"),
+    );
+    let app = open("app", &app).unwrap();
+    let process = |name: &str| {
+        let pid = fs::read_to_string(&pid_file).unwrap();
+        fs::read_to_string(format!("/proc/{}/{name}", pid.trim())).unwrap()
+    };
+    // Field 22, counted after the name in brackets: clock ticks after boot.
+    let started = || {
+        process("stat")
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .nth(19)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    app.start(&Unwatched).unwrap();
+    let first = started();
+    assert!(process("environ").contains("TOKEN=old"));
+    fs::write(&env_file, "TOKEN=new\n").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    app.restart(&Unwatched).unwrap();
+    assert!(started() > first, "it is another process");
+    assert!(process("environ").contains("TOKEN=new"));
+    app.stop(&Unwatched).unwrap();
 }

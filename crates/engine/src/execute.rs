@@ -120,7 +120,7 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
             Action::Forget { .. } | Action::FreeSpace => {
                 names.insert(("repository".into(), true));
             }
-            Action::BackUp { .. } | Action::RestoreBeside { .. } => {
+            Action::BackUp { .. } | Action::RestoreBeside { .. } | Action::SetPin { .. } => {
                 names.insert(("repository".into(), false));
             }
             _ => {}

@@ -13,7 +13,7 @@ use std::{
 };
 
 use muster_types::{
-    Clock,
+    Clock, Mask,
     backup::RunId,
     event::{Event, What},
 };
@@ -32,6 +32,7 @@ const BUSY: Duration = Duration::from_secs(30);
 pub struct Journal {
     path: PathBuf,
     connection: Mutex<Connection>,
+    mask: Mask,
 }
 
 impl Journal {
@@ -67,15 +68,23 @@ impl Journal {
                  pragma user_version = 1;",
             )
             .map_err(fail)?;
-        Ok(Self { path, connection: Mutex::new(connection) })
+        Ok(Self { path, connection: Mutex::new(connection), mask: Mask::default() })
+    }
+
+    /// Keeps secrets out of every entry that is appended from now on.
+    #[must_use]
+    pub fn with_mask(mut self, mask: Mask) -> Self {
+        self.mask = mask;
+        self
     }
 
     /// Appends an event and returns it with its time. When this returns, it is on disk.
     ///
     /// # Errors
     /// `Journal`: the caller must not have the effect that it wanted to announce.
-    pub fn append(&self, clock: &dyn Clock, run: &RunId, what: What) -> Result<Event, EngineError> {
+    pub fn append(&self, clock: &dyn Clock, run: &RunId, mut what: What) -> Result<Event, EngineError> {
         let fail = |source| EngineError::Journal { operation: "write", path: self.path.clone(), source };
+        what.cover(&self.mask);
         let event = Event { run: run.clone(), at: clock.now(), what };
         let entry = serde_json::to_string(&event).expect("an event has only text keys and finite numbers");
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

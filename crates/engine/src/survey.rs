@@ -20,12 +20,14 @@ pub fn survey(world: &World, names: &[String]) -> Result<Facts, EngineError> {
         .map(|name| world.component(name).and_then(|driver| Ok(driver.survey()?)))
         .collect::<Result<_, _>>()?;
     let events = world.journal.events()?;
+    let listing = world.repo.list()?;
     Ok(Facts {
         now: world.clock.now(),
         host: world.host.clone(),
         components,
-        backups: backups(world)?,
+        backups: ours(world, listing.backups),
         proofs: fold::proofs(&events),
+        unreadable: listing.unreadable.iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -36,10 +38,14 @@ pub fn survey(world: &World, names: &[String]) -> Result<Facts, EngineError> {
 /// # Errors
 /// Those of the repository.
 pub fn backups(world: &World) -> Result<Vec<Backup>, EngineError> {
-    let mut backups = world.repo.backups()?;
+    Ok(ours(world, world.repo.backups()?))
+}
+
+/// Leaves out the backups of other platforms and environments.
+pub fn ours(world: &World, mut backups: Vec<Backup>) -> Vec<Backup> {
     backups.retain(|backup| {
         let identity = &backup.record.identity;
         identity.platform == world.platform.platform && identity.environment == world.environment
     });
-    Ok(backups)
+    backups
 }

@@ -9,6 +9,7 @@ pub mod backup;
 pub mod choose;
 mod error;
 pub mod objectives;
+pub mod pin;
 pub mod prove;
 pub mod prune;
 pub mod restore;

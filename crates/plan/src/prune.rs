@@ -74,7 +74,5 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, kept: &[KeptData]) -> Plan {
     plan.notes.extend(holds_more.iter().flat_map(|one| &one.moves).map(|one| {
         format!("{} holds files that no backup has: remove it yourself when you are sure", one.kept.display())
     }));
-    plan.notes
-        .push("space of forgotten backups is freed 23 hours after it was marked, by a later prune".into());
     plan
 }

@@ -82,6 +82,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
         .map(|component| Ok(Pair { component, backup: choose(facts, &component.name, &options.target)? }))
         .collect::<Result<_, PlanError>>()?;
     let mut notes: Vec<String> = pairs.iter().map(Pair::note).collect();
+    notes.extend(facts.unreadable.iter().map(|line| format!("left out, and maybe newer: {line}")));
     let mut steps = Vec::new();
     match &options.destination {
         Destination::InPlace => in_place(scope, facts, &pairs, &mut steps, &mut notes)?,

@@ -1,5 +1,7 @@
 //! The plan of `muster restore --undo`: put the data back that the last restore of a component moved aside.
 
+use std::path::PathBuf;
+
 use muster_types::{
     Span,
     facts::Facts,
@@ -8,7 +10,7 @@ use muster_types::{
 
 use crate::{
     PlanError,
-    restore::{READY_WITHIN, beside},
+    restore::{READY_WITHIN, beside, targets_of},
     scope::{Scope, step},
 };
 
@@ -22,6 +24,8 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         .map(|name| {
             kept.iter()
                 .filter(|one| one.component == *name)
+                // Another environment with the same state folder, or a path of earlier days, is another place.
+                .filter(|one| is_of(&targets_of(scope, name), one))
                 .max_by_key(|one| one.at)
                 .ok_or_else(|| PlanError::NothingKept { component: name.clone() })
         })
@@ -66,6 +70,10 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         .map(|one| format!("{}: the data that run {} moved aside at {}", one.component, one.run, one.at))
         .collect();
     Ok(plan)
+}
+
+fn is_of(targets: &[PathBuf], kept: &KeptData) -> bool {
+    kept.moves.first().is_some_and(|first| targets.contains(&first.target))
 }
 
 fn reverse(scope: Scope<'_>, done: &SwapMove) -> SwapMove {

@@ -98,6 +98,7 @@ fn facts(backups: Vec<Backup>, proofs: Vec<ProofFact>) -> Facts {
         components: vec![component("database", "/srv/db/app.db"), component("uploads", "/srv/uploads")],
         backups,
         proofs,
+        unreadable: Vec::new(),
     }
 }
 

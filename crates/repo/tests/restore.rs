@@ -183,7 +183,7 @@ fn a_taken_place_is_refused_and_untouched() {
 }
 
 #[test]
-fn every_damaged_byte_of_a_pack_is_refused_before_the_place_is_usable() {
+fn damage_at_eight_places_of_every_pack_is_refused_before_the_place_is_usable() {
     let place = Place::new();
     let (source, target) = (place.path("source"), place.path("target"));
     random_files(&source, 1, 3, 1_000_000);

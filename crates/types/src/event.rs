@@ -1,12 +1,12 @@
 //! What a run says while it runs. Everything shown or reported is a fold over these.
 //!
-//! Lasting events go to the journal (hash-chained, fsynced); [`Progress`] goes only to whoever watches.
+//! Lasting events go to the journal (hash-chained, fsynced); progress goes only to the [`Watcher`].
 //! This module never stores or renders.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Timestamp,
+    Mask, Timestamp,
     backup::{Backup, BackupId, RunId},
     check::CheckResult,
     explain::Kind,
@@ -111,6 +111,42 @@ pub enum What {
     },
 }
 
+impl What {
+    /// Takes secrets out of the texts that come from commands, servers and checks. Plans and paths hold none.
+    pub fn cover(&mut self, mask: &Mask) {
+        match self {
+            Self::StepResult { summary, error, .. } => {
+                if let Some(summary) = summary {
+                    mask.cover(summary);
+                }
+                if let Some(error) = error {
+                    error.cover(mask);
+                }
+            }
+            Self::Warning { message } => mask.cover(message),
+            Self::ProofEnded { reason: Some(reason), .. } => mask.cover(reason),
+            Self::Checked { result } => {
+                if let Some(error) = &mut result.error {
+                    mask.cover(error);
+                }
+                for condition in &mut result.conditions {
+                    mask.cover(&mut condition.condition);
+                    mask.cover(&mut condition.found);
+                }
+            }
+            Self::RunBegun { .. }
+            | Self::RunResumed { .. }
+            | Self::StepIntent { .. }
+            | Self::BackupTaken { .. }
+            | Self::BackupsForgotten { .. }
+            | Self::ProofEnded { reason: None, .. }
+            | Self::DataKept { .. }
+            | Self::KeptDataReleased { .. }
+            | Self::RunEnded { .. } => {}
+        }
+    }
+}
+
 /// A process, told apart from a later one with the same number by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessMark {
@@ -162,6 +198,12 @@ pub struct ErrorNote {
 }
 
 impl ErrorNote {
+    /// Takes secrets out.
+    pub fn cover(&mut self, mask: &Mask) {
+        mask.cover(&mut self.error);
+        self.causes.iter_mut().chain(&mut self.hint).for_each(|text| mask.cover(text));
+    }
+
     /// Notes an error with its sources and hint.
     pub fn of(error: &dyn crate::Explain) -> Self {
         let mut causes = Vec::new();
@@ -172,17 +214,6 @@ impl ErrorNote {
         }
         Self { error: error.to_string(), causes, hint: error.hint().map(|hint| hint.0), kind: error.kind() }
     }
-}
-
-/// What a watcher sees while a step works. Never journaled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// What is being done: `reading`, `writing`, `verifying`.
-    pub phase: String,
-    /// Bytes (or items) done.
-    pub done: u64,
-    /// Bytes (or items) in all, when known.
-    pub total: Option<u64>,
 }
 
 /// Takes progress and says whether to stop. One is handed to every long call.

@@ -83,4 +83,6 @@ pub struct Facts {
     pub backups: Vec<Backup>,
     /// All proofs that the journal knows of; in any order.
     pub proofs: Vec<ProofFact>,
+    /// Snapshots that cannot be read, one line each: any of them may be newer than every backup above.
+    pub unreadable: Vec<String>,
 }

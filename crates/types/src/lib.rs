@@ -23,5 +23,5 @@ pub mod units;
 pub use clock::{Clock, FixedClock};
 pub use explain::{Explain, Hint, Kind};
 pub use jiff::Timestamp;
-pub use secret::Secret;
+pub use secret::{Mask, Secret};
 pub use units::{ByteSize, Span};

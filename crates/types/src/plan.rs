@@ -33,6 +33,8 @@ pub enum Verb {
     Prune,
     /// Check the repository itself.
     Verify,
+    /// Pin a backup, or take its pin away.
+    Pin,
 }
 
 impl Verb {
@@ -45,6 +47,7 @@ impl Verb {
             Self::Prove => "prove",
             Self::Prune => "prune",
             Self::Verify => "verify",
+            Self::Pin => "pin",
         }
     }
 }
@@ -217,6 +220,13 @@ pub enum Action {
     },
     /// Removes data that no backup needs any more.
     FreeSpace,
+    /// Pins a backup, so that no retention rule removes it, or takes its pin away.
+    SetPin {
+        /// The backup.
+        backup: BackupId,
+        /// Whether it is pinned afterwards.
+        pin: bool,
+    },
     /// Removes what a restore has moved aside, after its grace time.
     ReleaseKept {
         /// What was kept.

@@ -15,7 +15,8 @@ pub(super) fn run(global: &Global, args: &ListArgs) -> Result<Answer, Failure> {
     let world = app::open_world(app::load(global, Intent::Read)?)?;
     let names = app::component_names(&world, &args.components)?;
     let proofs = fold::proofs(&world.journal.events()?);
-    let mut backups = survey::backups(&world)?;
+    let listing = world.repo.list()?;
+    let mut backups = survey::ours(&world, listing.backups);
     backups.retain(|backup| args.components.is_empty() || names.contains(&backup.record.identity.component));
     backups.sort_by_key(|backup| std::cmp::Reverse(backup.record.consistent_at));
     let now = world.clock.now();
@@ -35,5 +36,9 @@ pub(super) fn run(global: &Global, args: &ListArgs) -> Result<Answer, Failure> {
         })
         .collect();
     let location = world.platform.repository.as_ref().map(|repository| &repository.location);
-    Ok(Answer::new(text, json!({"location": location, "backups": documents})))
+    let document = json!({"location": location, "backups": documents, "unreadable": listing.unreadable});
+    let mut answer = Answer::new(text, document);
+    answer.errors =
+        listing.unreadable.iter().map(|finding| format!("warning: damaged: {finding}\n")).collect();
+    Ok(answer)
 }

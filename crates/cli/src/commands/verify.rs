@@ -50,9 +50,15 @@ fn depth(args: &VerifyArgs) -> Result<VerifyDepth, Failure> {
 
 fn verify_files(args: &VerifyArgs) -> Result<Answer, Failure> {
     let reports = args.files.iter().map(|file| foreign::verify_file(file)).collect::<Result<Vec<_>, _>>()?;
-    let is_sound = reports.iter().all(|report| report.verdict == foreign::Verdict::Sound);
+    let is = |verdict| reports.iter().any(|report| report.verdict == verdict);
+    // What cannot be judged is not sound, but nothing is known to be damaged either.
+    let code = match (is(foreign::Verdict::Damaged), is(foreign::Verdict::Suspicious)) {
+        (true, _) => exit::DAMAGED,
+        (false, true) => exit::FAILED,
+        (false, false) => exit::DONE,
+    };
     let text = reports.iter().map(render::foreign).collect::<String>();
-    let outcome = if is_sound { "passed" } else { "failed" };
+    let outcome = if code == exit::DONE { "passed" } else { "failed" };
     let document = json!({"outcome": outcome, "files": reports});
-    Ok(Answer::new(text, document).with_code(if is_sound { exit::DONE } else { exit::DAMAGED }))
+    Ok(Answer::new(text, document).with_code(code))
 }

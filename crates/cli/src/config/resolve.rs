@@ -8,6 +8,8 @@
 
 use std::path::Path;
 
+use muster_types::Mask;
+
 use super::{
     environment::Environment,
     finding::{Finding, Severity},
@@ -38,9 +40,14 @@ impl Resolved {
         self.missing.iter().any(|missing| missing.iter().zip(path).all(|(one, other)| one == other))
     }
 
+    /// Returns what takes every secret out of a text.
+    pub(super) fn mask(&self) -> Mask {
+        Mask::new(self.values.iter().cloned())
+    }
+
     /// Replaces every secret in a text by `***`.
     pub(super) fn redact(&self, text: &str) -> String {
-        self.values.iter().fold(text.to_owned(), |text, value| text.replace(value, "***"))
+        self.mask().apply(text)
     }
 }
 
@@ -51,12 +58,14 @@ impl Resolver<'_> {
             if !text.contains("${") {
                 return;
             }
-            match self.value(path, node, text, findings) {
+            let mut values = Vec::new();
+            match self.value(path, node, text, &mut values, findings) {
                 None => resolved.missing.push(path.to_vec()),
                 Some(None) => {}
                 Some(Some(value)) => {
-                    if secret::has_reference(text) {
-                        resolved.values.push(value.clone());
+                    // Where data lies is no secret, and must be readable in plans and errors.
+                    if path.first().is_some_and(|section| section == "services" || section == "checks") {
+                        resolved.values.append(&mut values);
                     }
                     put(&mut resolved.tree, path, value);
                 }
@@ -75,6 +84,7 @@ impl Resolver<'_> {
         path: &[String],
         node: &Node,
         text: &str,
+        values: &mut Vec<String>,
         findings: &mut Vec<Finding>,
     ) -> Option<Option<String>> {
         if let Err(wrong) = secret::parts(text) {
@@ -96,7 +106,7 @@ impl Resolver<'_> {
         if is_missing {
             return None;
         }
-        match secret::resolve(text, &place, self.folder, self.environment) {
+        match secret::resolve(text, &place, self.folder, self.environment, values) {
             Ok(value) => Some(Some(value.expose().to_owned())),
             Err(finding) => {
                 findings.push(finding);

@@ -94,27 +94,32 @@ fn closed(text: &str) -> Option<usize> {
 
 /// Replaces every reference by its value. Relative files are relative to `folder`.
 ///
-/// `place` is the whole text's; the error points at the reference in it.
+/// `place` is the whole text's; the error points at the reference in it. Each value is added to `values`, so that no
+/// message repeats it.
 pub(super) fn resolve(
     text: &str,
     place: &Place,
     folder: &Path,
     environment: &dyn Environment,
+    values: &mut Vec<String>,
 ) -> Result<Secret, Finding> {
     let parts = parts(text).map_err(|wrong| {
         Finding::error(wrong.message).at(inside(place, wrong.offending)).hint(format!("write {FORMS}"))
     })?;
     let mut value = String::new();
-    let mut put = |found: Result<String, Finding>, whole: &str| {
-        found.map(|found| value.push_str(&found)).map_err(|finding| finding.at(inside(place, whole)))
-    };
     for part in parts {
-        match part {
-            Part::Plain(text) => put(Ok(text.to_owned()), text)?,
-            Part::Variable { name, whole } => put(variable(name, environment), whole)?,
-            Part::File { path, whole } => put(file(&folder.join(path), environment), whole)?,
-            Part::Command { line, whole } => put(command(line, environment), whole)?,
-        }
+        let (found, whole) = match part {
+            Part::Plain(text) => {
+                value.push_str(text);
+                continue;
+            }
+            Part::Variable { name, whole } => (variable(name, environment), whole),
+            Part::File { path, whole } => (file(&folder.join(path), environment), whole),
+            Part::Command { line, whole } => (command(line, environment), whole),
+        };
+        let found = found.map_err(|finding| finding.at(inside(place, whole)))?;
+        value.push_str(&found);
+        values.push(found);
     }
     Ok(Secret::new(value))
 }

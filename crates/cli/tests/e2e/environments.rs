@@ -90,3 +90,39 @@ fn a_backup_of_production_behind_the_name_of_staging_is_refused() {
     assert!(refused.stderr.contains("was taken from"), "{}", refused.stderr);
     assert_eq!(sqlite::count_rows(&sandbox.path().join("production.db")), 100);
 }
+
+#[test]
+fn a_secret_of_a_service_or_check_is_nowhere_in_what_is_said_or_kept() {
+    let platform = crate::platform::Platform::new();
+    let secret = "a-token-that-nobody-may-see";
+    fs::write(platform.sandbox.path().join("token"), format!("{secret}\n")).unwrap();
+    let token = format!("${{file:{}}}", platform.sandbox.path().join("token").display());
+    let config = format!(
+        "{}services:\n  api:\n    uses: [database]\n    command:\n      start: [sh, -c, \"echo no {token} >&2; exit 9\"]\n      stop: [\"true\"]\n      status: [\"false\"]\nchecks:\n  login:\n    command: [echo, \"other {token}\"]\n    conditions: [\"[BODY] == {token}\"]\n    tags: [quick]\n",
+        platform.sandbox.config()
+    );
+    platform.sandbox.write_config(&config);
+    platform.back_up();
+    for args in [
+        &["restore", "database", "--yes"][..],
+        &["service", "start", "api"],
+        &["service", "start", "api", "--json"],
+        &["service", "start", "api", "--dry-run"],
+        &["check", "--verbose"],
+        &["check", "--json"],
+        &["runs", "--json"],
+    ] {
+        let outcome = platform.run(args);
+        let said = outcome.stdout + &outcome.stderr;
+        assert!(!said.contains(secret), "{args:?}: {said}");
+        assert!(args[0] == "runs" || said.contains("***"), "{args:?}: {said}");
+    }
+    let state = platform.sandbox.path().join(".muster");
+    for entry in fs::read_dir(state).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = fs::read(&path).unwrap();
+            assert!(!String::from_utf8_lossy(&bytes).contains(secret), "{}", path.display());
+        }
+    }
+}

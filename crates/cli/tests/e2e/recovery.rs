@@ -153,6 +153,9 @@ fn prune_keeps_what_the_rules_keep_and_the_kept_backups_still_restore() {
     platform.well(&["verify", "--read-data"]);
     platform.well(&["restore", "database", "--to", "golden", "--yes"]);
     platform.assert_rows(100);
+    platform.well(&["pin", "golden", "--remove"]);
+    platform.well(&["prune", "--yes"]);
+    platform.run(&["restore", "database", "--to", "golden", "--yes"]).assert_exit(1);
 }
 
 #[test]

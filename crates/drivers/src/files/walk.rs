@@ -65,7 +65,8 @@ pub(crate) fn changed_at(metadata: &Metadata) -> Option<Timestamp> {
 
 /// The walk; ends after the last path.
 pub(crate) struct Walk {
-    paths: std::vec::IntoIter<PathBuf>,
+    /// What is still to be walked; the names in a backup come in byte order, so `10` comes before `2`.
+    paths: std::vec::IntoIter<(usize, PathBuf)>,
     index: usize,
     selection: Arc<Selection>,
     stack: Vec<Folder>,
@@ -87,12 +88,13 @@ struct Folder {
 impl Walk {
     /// Begins at the first path.
     pub(crate) fn new(paths: Vec<PathBuf>, selection: Arc<Selection>) -> Self {
+        let mut paths: Vec<(usize, PathBuf)> = paths.into_iter().enumerate().collect();
+        paths.sort_by_key(|(index, _)| index.to_string());
         Self { paths: paths.into_iter(), index: 0, selection, stack: Vec::new(), ready: VecDeque::new() }
     }
 
-    fn begin(&mut self, path: PathBuf) {
-        let index = self.index;
-        self.index += 1;
+    fn begin(&mut self, index: usize, path: PathBuf) {
+        self.index = index;
         match fs::symlink_metadata(&path) {
             Err(error) if is_absent(&error) => self.ready.push_back(Err(Trouble::Absent(path))),
             Err(error) => self.ready.push_back(Err(Trouble::Read(path, error))),
@@ -159,11 +161,11 @@ impl Iterator for Walk {
                 return Some(item);
             }
             match self.stack.last_mut().map(|folder| folder.names.pop()) {
-                Some(Some((name, is_folder))) => self.visit(self.index - 1, name, is_folder),
+                Some(Some((name, is_folder))) => self.visit(self.index, name, is_folder),
                 Some(None) => drop(self.stack.pop()),
                 None => {
-                    let path = self.paths.next()?;
-                    self.begin(path);
+                    let (index, path) = self.paths.next()?;
+                    self.begin(index, path);
                 }
             }
         }

@@ -54,6 +54,10 @@ impl Executor<'_> {
                 let stats = self.world.repo.free_space(false)?;
                 Ok(StepEffect { summary: Some(stats.to_string()), events: Vec::new() })
             }
+            Action::SetPin { backup, pin } => {
+                self.world.repo.set_pin(backup, *pin)?;
+                Ok(StepEffect::default())
+            }
             Action::ReleaseKept { kept } => {
                 // Told before it is done: a half-removed state must never be offered to `--undo`.
                 self.emit(released(kept))?;
