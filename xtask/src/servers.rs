@@ -24,6 +24,7 @@ const NEEDS: &[Need] = &[
     Need { witness: "/usr/bin/sqlite3", package: "sqlite3" },
     Need { witness: "/usr/lib/postgresql/15/bin/initdb", package: "postgresql-15" },
     Need { witness: "/usr/lib/postgresql/15/bin/pg_dump", package: "postgresql-client-15" },
+    Need { witness: "/usr/bin/python3", package: "python3" },
     Need { witness: "/usr/bin/unshare", package: "util-linux" },
     Need { witness: "/bin/mount", package: "mount" },
 ];

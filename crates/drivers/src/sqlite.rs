@@ -8,7 +8,8 @@
 //!     └─────► as it lies there (raw) ────────────────────────────┘
 //! ```
 //!
-//! It never writes to the database, never takes over its log and leaves no file beside it; a running writer is not
+//! It never writes to the database, never takes over its log and makes no file beside it (the index of a log that a
+//! killed process has left, `-shm`, is brought up to date by SQLite itself); a running writer is not
 //! stopped in WAL mode, and waits for the copy in the other modes, as SQLite's locks want it.
 //!
 //! Read next: [`copy`] for how a state is held still, [`witness`] for what is compared.
@@ -137,11 +138,11 @@ impl ComponentDriver for SqliteDriver {
                 let copied = copy::copy(&self.path, &place, self.patience, self.clock.as_ref(), watcher)?;
                 let database = open::immutable(&place)?;
                 watcher.begin("check", None);
-                let witness = open::stoppable(&database, watcher, || {
-                    check_integrity(&database, &self.path)?;
-                    witness::compute(&database, &self.path, watcher)
+                let (unchecked, witness) = open::stoppable(&database, watcher, || {
+                    let unchecked = check_integrity(&database, &self.path)?;
+                    Ok((unchecked, witness::compute(&database, &self.path, watcher)?))
                 })?;
-                Ok(Box::new(source::consistent(&self.path, place, copied, witness)))
+                Ok(Box::new(source::consistent(&self.path, place, copied, witness, unchecked)))
             }
         }
     }
@@ -170,12 +171,12 @@ impl ComponentDriver for SqliteDriver {
         }
         watcher.begin("verify", None);
         let database = open::immutable(place)?;
-        let found = open::stoppable(&database, watcher, || {
-            check_integrity(&database, place)?;
+        let (unchecked, found) = open::stoppable(&database, watcher, || {
+            let unchecked = check_integrity(&database, place)?;
             let found = witness::compute(&database, place, watcher)?;
             witness::compare(witness, &found)?;
             assertions.iter().try_for_each(|assertion| evaluate(&database, assertion))?;
-            Ok(found)
+            Ok((unchecked, found))
         })?;
         let tables = found.keys().filter(|name| name.starts_with("rows:")).count();
         let rows: u64 = found
@@ -188,7 +189,9 @@ impl ComponentDriver for SqliteDriver {
         } else {
             format!(", {} assertions held", assertions.len())
         };
-        Ok(format!("integrity ok, {tables} tables, {rows} rows{held}"))
+        let integrity =
+            if unchecked.is_some() { "rows readable (indexes need the application)" } else { "integrity ok" };
+        Ok(format!("{integrity}, {tables} tables, {rows} rows{held}"))
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {
@@ -231,20 +234,37 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Runs SQLite's own check of the whole file.
-fn check_integrity(database: &Connection, shown: &Path) -> Result<(), DriverError> {
+/// Runs SQLite's own check of the whole file. Returns what could not be checked, for a warning.
+///
+/// An index with a collation or a function that only the application has makes SQLite refuse the whole check. Then the
+/// witness is what stands for it: it reads every row of every table.
+fn check_integrity(database: &Connection, shown: &Path) -> Result<Option<String>, DriverError> {
     let read = || -> rusqlite::Result<Vec<String>> {
         let mut statement = database.prepare("pragma integrity_check(3)")?;
         let rows = statement.query_map([], |row| row.get(0))?;
         rows.collect()
     };
-    let lines = read().map_err(|error| open::unreadable(shown, error))?;
+    let (lines, unchecked) = match read() {
+        Err(error) if needs_the_application(&error) => {
+            let unchecked = format!("{}: its indexes were not checked: {error}", shown.display());
+            (vec!["ok".to_owned()], Some(unchecked))
+        }
+        other => (other.map_err(|error| open::unreadable(shown, error))?, None),
+    };
     if lines == ["ok"] {
-        return Ok(());
+        return Ok(unchecked);
     }
     let message = format!("{} is damaged: {}", shown.display(), lines.join("; ").replace('\n', " "));
     Err(DriverError::new(Kind::Corrupt, message)
         .with_hint("restore a backup: `muster restore` keeps a safety copy of what is there"))
+}
+
+/// SQLite has no code of its own for these, only their words.
+fn needs_the_application(error: &rusqlite::Error) -> bool {
+    let text = error.to_string();
+    ["no such collation sequence", "unknown function", "no such function"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 /// Evaluates one assertion; what it did not find is damage, what it cannot mean is an error of the configuration.

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     reason = "a test ends where something is not as it should be, and what it writes need not survive a power cut"
 )]
@@ -17,7 +18,7 @@ use std::{
 
 use muster_drivers::{DriverError, component::ComponentDriver, sqlite::SqliteDriver};
 use muster_repo::source::{EntryKind, Source};
-use muster_testkit::{Writer, sqlite, sqlite_with_rows};
+use muster_testkit::{Writer, sqlite, sqlite_with_rows, writer::Commit};
 use muster_types::{
     Clock, Explain, Kind, Timestamp,
     backup::{Method, Witness},
@@ -82,6 +83,13 @@ fn names(folder: &Path) -> BTreeSet<String> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
+/// The whole point is the load: without it the test would show nothing.
+fn assert_rate(commits: &[Commit]) {
+    let seconds = (commits.last().unwrap().committed_at - commits[0].committed_at) as f64 / 1e9;
+    let rate = commits.len() as f64 / seconds;
+    assert!(rate >= 4_500.0, "the writer only reached {rate:.0} transactions per second");
+}
+
 fn ids(path: &Path) -> BTreeSet<u64> {
     let connection = Connection::open(path).unwrap();
     let mut statement = connection.prepare("select id from entries").unwrap();
@@ -110,6 +118,7 @@ fn a_copy_under_a_writer_of_five_thousand_transactions_a_second_ends_and_lacks_n
     let during = writer.commits().len() - before.len();
     let all = writer.end();
     assert!(during > 0, "the writer went on");
+    assert_rate(&all);
     assert_eq!(sqlite::integrity(&taken.place()), "ok");
     let found = ids(&taken.place());
     assert!(
@@ -341,6 +350,30 @@ fn every_kind_of_table_and_value_has_its_place_in_the_witness() {
     assert_eq!((rows("words"), rows("seen")), (None, None));
     assert!(rows("words_content").is_some(), "{:?}", taken.witness.keys());
     taken.verify(&driver(&path)).unwrap();
+}
+
+/// An application that orders its names in its own way.
+const MAKE_OWN_COLLATION: &str = "\
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.create_collation('own', lambda a, b: (a < b) - (a > b))
+db.executescript(\"create table t (name text collate own); create index i on t (name); insert into t values ('a'), ('b');\")
+db.close()
+";
+
+#[test]
+fn an_index_that_needs_the_application_is_told_in_a_warning_and_all_else_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let made =
+        std::process::Command::new("python3").args(["-c", MAKE_OWN_COLLATION]).arg(&path).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let scratch = tempfile::tempdir().unwrap();
+    let source = driver(&path).open_source(Method::Consistent, scratch.path(), &Unwatched).unwrap();
+    let taken = write_out(source.as_ref());
+    let warnings = source.finish().unwrap().warnings;
+    assert!(warnings.iter().any(|line| line.contains("collation")), "{warnings:?}");
+    assert!(taken.verify(&driver(&path)).unwrap().contains("indexes need the application"));
 }
 
 #[test]

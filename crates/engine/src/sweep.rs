@@ -93,9 +93,9 @@ fn settle(world: &World, observer: &dyn Observer, record: &RunRecord) -> Result<
 /// Returns one line for each thing that could not be removed; that costs room and nothing else.
 pub(crate) fn remove_leftovers(world: &World, run: &RunId, plan: &Plan) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut remove = |path: &Path| {
-        if let Err(error) = remove_tree(path) {
-            problems.push(leftover(path, &error));
+    let mut note = |result: Result<(), (PathBuf, io::Error)>| {
+        if let Err((path, error)) = result {
+            problems.push(leftover(&path, &error));
         }
     };
     for step in &plan.steps {
@@ -104,12 +104,13 @@ pub(crate) fn remove_leftovers(world: &World, run: &RunId, plan: &Plan) -> Vec<S
             // An undo's `from` is the only copy of the old data, and is left where it is.
             if plan.verb != muster_types::plan::Verb::Undo {
                 for one in moves {
-                    remove(&one.from);
+                    note(remove_all_of(&one.from));
                 }
             }
         }
     }
-    remove(&world.scratch_root().join(&run.0));
+    let scratch = world.scratch_root().join(&run.0);
+    note(remove_tree(&scratch).map_err(|error| (scratch, error)));
     problems
 }
 
@@ -117,22 +118,25 @@ fn leftover(path: &Path, error: &io::Error) -> String {
     format!("cannot remove {}: {error}; it only takes up room", path.display())
 }
 
-/// Removes what a restore has moved aside, with what a database keeps beside it (`…old-wal`).
-///
-/// The names are the run's own, so whatever begins with one of them belongs to it.
+/// Removes what a restore has moved aside.
 pub(crate) fn remove_kept(kept: &KeptData) -> Result<(), (PathBuf, io::Error)> {
-    for one in &kept.moves {
-        let (Some(folder), Some(name)) = (one.kept.parent(), one.kept.file_name()) else { continue };
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err((folder.to_owned(), error)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|error| (folder.to_owned(), error))?;
-            if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
-                remove_tree(&entry.path()).map_err(|error| (entry.path(), error))?;
-            }
+    kept.moves.iter().try_for_each(|one| remove_all_of(&one.kept))
+}
+
+/// Removes what stands at `path`, with what a database keeps beside it (`…-wal`).
+///
+/// The names are a run's own, so whatever begins with one of them belongs to it.
+fn remove_all_of(path: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err((folder.to_owned(), error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| (folder.to_owned(), error))?;
+        if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+            remove_tree(&entry.path()).map_err(|error| (entry.path(), error))?;
         }
     }
     Ok(())

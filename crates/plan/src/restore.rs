@@ -91,10 +91,10 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
                 return Err(PlanError::TargetNotEmpty { target: show(targets) });
             }
             for pair in &pairs {
-                pair.check_shape(targets.len())?;
+                let layout = pair.layout(scope, targets)?;
                 steps.push(space(&pair.component.name, &targets[0], pair.backup.record.size_bytes));
-                steps.extend(fill(scope, pair, targets));
-                steps.push(swap(scope, pair, targets));
+                steps.extend(fill(scope, pair, &layout));
+                steps.push(swap(pair, layout));
             }
         }
     }
@@ -125,14 +125,49 @@ impl Pair<'_> {
         )
     }
 
-    fn check_shape(&self, expected: usize) -> Result<(), PlanError> {
-        let found = self.backup.record.paths.len();
-        if found == expected {
-            return Ok(());
+    /// Lays out where the backup goes, for `targets` in the order of its paths.
+    ///
+    /// A raw backup of a database may hold its log as a file of its own (`app.db-wal`): it is written beside the
+    /// restored database under the database's name, and goes in place in the same move.
+    fn layout(&self, scope: Scope<'_>, targets: &[PathBuf]) -> Result<Layout, PlanError> {
+        let paths = &self.backup.record.paths;
+        let moves: Vec<SwapMove> = targets.iter().map(|target| swap_move(scope, target)).collect();
+        if paths.len() == targets.len() {
+            return Ok(Layout { places: moves.iter().map(|one| one.from.clone()).collect(), moves });
         }
-        let component = self.component.name.clone();
-        Err(PlanError::OtherShape { backup: self.backup.id.short().to_owned(), component, found, expected })
+        let place = |path: &PathBuf| {
+            moves.iter().find_map(|one| {
+                let rest = path
+                    .as_os_str()
+                    .as_encoded_bytes()
+                    .strip_prefix(one.target.as_os_str().as_encoded_bytes())?;
+                let mut place = one.from.clone().into_os_string();
+                place.push(
+                    std::str::from_utf8(rest).ok().filter(|rest| rest.is_empty() || rest.starts_with('-'))?,
+                );
+                Some(PathBuf::from(place))
+            })
+        };
+        let places: Option<Vec<PathBuf>> = paths.iter().map(place).collect();
+        match places {
+            Some(places) if targets.iter().all(|target| paths.contains(target)) => {
+                Ok(Layout { places, moves })
+            }
+            _ => Err(PlanError::OtherShape {
+                backup: self.backup.id.short().to_owned(),
+                component: self.component.name.clone(),
+                found: paths.len(),
+                expected: targets.len(),
+            }),
+        }
     }
+}
+
+/// Where a backup is written, and what then goes where.
+struct Layout {
+    /// One for each path of the backup.
+    places: Vec<PathBuf>,
+    moves: Vec<SwapMove>,
 }
 
 fn in_place(
@@ -145,7 +180,6 @@ fn in_place(
     let services = users(scope, pairs);
     for Pair { component, backup } in pairs {
         check_identity(&scope.identity(facts, component), backup)?;
-        Pair { component, backup }.check_shape(targets_for(scope, component, backup).len())?;
         if scope.platform.components.get(&component.name).is_some_and(Component::leaves_out) {
             notes.push(format!(
                 "what the configuration leaves out of {0} is in no backup: it stays only in the old data beside, which `prune` does not remove",
@@ -182,10 +216,10 @@ fn in_place(
         }
     }
     for pair in pairs {
-        steps.extend(fill(scope, pair, &targets_for(scope, pair.component, pair.backup)));
+        steps.extend(fill(scope, pair, &pair.layout(scope, &targets_of(scope, &pair.component.name))?));
     }
     for pair in pairs {
-        steps.push(swap(scope, pair, &targets_for(scope, pair.component, pair.backup)));
+        steps.push(swap(pair, pair.layout(scope, &targets_of(scope, &pair.component.name))?));
     }
     for (service, definition) in &services {
         let within = definition.ready_within.unwrap_or(READY_WITHIN);
@@ -221,10 +255,11 @@ fn safety_copy(scope: Scope<'_>, facts: &Facts, component: &ComponentFacts) -> S
 }
 
 /// Writes the backup beside its targets and verifies it there.
-fn fill(scope: Scope<'_>, pair: &Pair<'_>, targets: &[PathBuf]) -> Vec<Step> {
+fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout) -> Vec<Step> {
     let Pair { component, backup } = pair;
     let name = &component.name;
-    let places: Vec<PathBuf> = targets.iter().map(|target| swap_move(scope, target).from).collect();
+    let places = layout.places.clone();
+    let targets: Vec<PathBuf> = layout.moves.iter().map(|one| one.target.clone()).collect();
     let assertions = scope
         .platform
         .components
@@ -236,7 +271,7 @@ fn fill(scope: Scope<'_>, pair: &Pair<'_>, targets: &[PathBuf]) -> Vec<Step> {
         format!("restore:{name}"),
         GROUP,
         StepClass::Idempotent,
-        format!("write backup {} beside {}", backup.id.short(), show(targets)),
+        format!("write backup {} beside {}", backup.id.short(), show(&targets)),
         Action::RestoreBeside { component: name.clone(), backup: backup.id.clone(), places: places.clone() },
     )];
     // A safety copy has no witness: it was taken because the state was in doubt.
@@ -255,15 +290,14 @@ fn fill(scope: Scope<'_>, pair: &Pair<'_>, targets: &[PathBuf]) -> Vec<Step> {
     steps
 }
 
-fn swap(scope: Scope<'_>, pair: &Pair<'_>, targets: &[PathBuf]) -> Step {
+fn swap(pair: &Pair<'_>, layout: Layout) -> Step {
     let name = &pair.component.name;
-    let moves: Vec<SwapMove> = targets.iter().map(|target| swap_move(scope, target)).collect();
     step(
         format!("swap:{name}"),
         GROUP,
         StepClass::Destructive,
         format!("put the restored {name} in place, keep the old one beside"),
-        Action::Swap { component: name.clone(), moves },
+        Action::Swap { component: name.clone(), moves: layout.moves },
     )
 }
 
@@ -334,15 +368,6 @@ fn check_identity(expected: &Identity, backup: &Backup) -> Result<(), PlanError>
         found: describe(found),
         expected: describe(expected),
     })
-}
-
-/// Where a backup goes in place: the component's paths; for a raw one, which may hold a database's log as a file of its
-/// own, the paths that it was taken from (they are the component's: the identity was compared).
-fn targets_for(scope: Scope<'_>, component: &ComponentFacts, backup: &Backup) -> Vec<PathBuf> {
-    match backup.record.method {
-        Method::Consistent => targets_of(scope, &component.name),
-        Method::Raw => backup.record.paths.clone(),
-    }
 }
 
 /// Returns the component's own paths, as the configuration gives them.

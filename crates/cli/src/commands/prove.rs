@@ -4,7 +4,7 @@ use muster_engine::{execute, survey};
 use muster_plan::{RecoveryTarget, Scope, choose, prove};
 use muster_types::{
     Kind,
-    backup::Backup,
+    backup::{Backup, Method},
     facts::{Facts, ProofOutcome},
     plan::Mode,
 };
@@ -56,7 +56,21 @@ pub(crate) fn prove_newest(
 /// A proof that failed once is tried again: the newest backup is meant, good or bad.
 fn pick<'a>(facts: &'a Facts, component: &str, args: &ProveArgs) -> Result<&'a Backup, Failure> {
     if let Some(wanted) = &args.backup {
-        return Ok(choose::choose(facts, component, &RecoveryTarget::Named(wanted.clone()))?);
+        let backup = choose::choose(facts, component, &RecoveryTarget::Named(wanted.clone()))?;
+        if backup.record.method == Method::Raw {
+            return Err(Failure::new(
+                Kind::Input,
+                format!(
+                    "{} is a safety copy of whatever lay there: there is nothing to prove",
+                    backup.id.short()
+                ),
+                format!(
+                    "look at it with `muster restore {component} --to {} --into PATH`",
+                    backup.id.short()
+                ),
+            ));
+        }
+        return Ok(backup);
     }
     let all = choose::backups_of(facts, component);
     let chosen = if args.random { fastrand::choice(all) } else { all.last().copied() };

@@ -66,7 +66,8 @@ fn kill_many(
         let tries = tried.entry(phase).or_insert(0_u64);
         *tries += 1;
         std::thread::sleep(Duration::from_micros(random.u64(0..4_000 / *tries)));
-        if !running.kill() {
+        // A process that was only tidying up its memory has done its work.
+        if !running.kill() || has_ended(platform.sandbox.path(), seen) {
             continue;
         }
         killed += 1;
@@ -120,6 +121,10 @@ fn has_begun(folder: &Path, open: &mut Option<Connection>, after: i64, phase: &s
             |_| Ok(()),
         )
         .is_ok()
+}
+
+fn has_ended(folder: &Path, after: i64) -> bool {
+    entries(folder, after).last().is_some_and(|entry| entry["event"] == "run-ended")
 }
 
 /// The step that had begun and not ended, or what else the run was at.

@@ -20,6 +20,9 @@ fn a_database_under_a_fast_writer_is_backed_up_with_every_row_that_was_committed
     assert!(after > before, "the writer went on while the backup ran");
     // The accident: the writer dies and the file is gone.
     let commits = writer.end();
+    let seconds = (commits[commits.len() - 1].committed_at - commits[0].committed_at) as f64 / 1e9;
+    let rate = commits.len() as f64 / seconds;
+    assert!(rate >= f64::from(RATE) * 0.9, "the writer only reached {rate:.0} transactions per second");
     let failed_at = jiff_now();
     std::fs::remove_file(&database).unwrap();
     let restored =

@@ -60,6 +60,30 @@ fn a_safety_copy_of_a_ruined_database_is_byte_for_byte_what_lay_there() {
 }
 
 #[test]
+fn a_safety_copy_goes_back_in_place_with_the_log_that_lay_beside_the_database() {
+    let platform = Platform::new();
+    platform.back_up();
+    let database = platform.sandbox.database();
+    let log = platform.sandbox.path().join("app.db-wal");
+    // As a killed application leaves it: a row that is only in the log.
+    let connection = sqlite::open(&database);
+    connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    connection.execute("insert into entries (body, committed_at) values ('late', 0)", []).unwrap();
+    let (file, beside) = (fs::read(&database).unwrap(), fs::read(&log).unwrap());
+    drop(connection);
+    fs::write(&database, file).unwrap();
+    fs::write(&log, beside).unwrap();
+    let report = platform.well(&["restore", "database", "--yes", "--json"]).json();
+    platform.assert_rows(100);
+    let copy = report["backups"][0]["id"].as_str().unwrap().to_owned();
+    platform.well(&["restore", "database", "--to", &copy, "--yes"]);
+    platform.assert_rows(101);
+    platform.well(&["restore", "database", "--undo", "--yes"]);
+    platform.assert_rows(100);
+    platform.assert_nothing_left();
+}
+
+#[test]
 fn a_dry_run_prints_the_plan_that_would_be_executed_and_changes_nothing() {
     let platform = Platform::new();
     platform.back_up();

@@ -121,6 +121,7 @@ fn online(
     let copied = hold(&source, path, patience, clock, watcher)?;
     let backup = Backup::new(&source, &mut target)?;
     let mut page_bytes = 0;
+    let mut stalled = Instant::now();
     loop {
         if watcher.is_cancelled() {
             return Err(Failure::Driver(open::cancelled()));
@@ -132,7 +133,9 @@ fn online(
         watcher.advance(u64::try_from(page_bytes * i64::from(PAGES_PER_STEP)).unwrap_or(0));
         match result {
             StepResult::Done => break,
-            StepResult::More => {}
+            StepResult::More => stalled = Instant::now(),
+            // Nobody else has the target, and the source's lock is held: this passes, or something is very wrong.
+            _ if stalled.elapsed() > patience => return Err(Failure::Driver(stuck(path))),
             _ => thread::sleep(PAUSE),
         }
     }
@@ -140,6 +143,11 @@ fn online(
     // The source's mode was copied too: without this a `-wal` would be made when the copy is opened.
     target.close().map_err(|(_, error)| error)?;
     Ok(copied)
+}
+
+fn stuck(path: &Path) -> DriverError {
+    DriverError::new(Kind::Unavailable, format!("{} is locked by another process", path.display()))
+        .with_hint("wait for that process, or end its transaction")
 }
 
 /// Begins a read transaction, so that the state stands still; waits for a lock no longer than `patience`.

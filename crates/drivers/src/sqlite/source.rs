@@ -28,7 +28,13 @@ pub(super) struct SqliteSource {
 }
 
 /// The copy of one consistent state.
-pub(super) fn consistent(path: &Path, copy: PathBuf, copied: Copied, witness: Witness) -> SqliteSource {
+pub(super) fn consistent(
+    path: &Path,
+    copy: PathBuf,
+    copied: Copied,
+    witness: Witness,
+    unchecked: Option<String>,
+) -> SqliteSource {
     let size_bytes = fs::metadata(&copy).map_or(0, |found| found.len());
     let part = Part { path: path.to_owned(), read_from: copy, metadata: fs::metadata(path).ok() };
     SqliteSource {
@@ -36,7 +42,7 @@ pub(super) fn consistent(path: &Path, copy: PathBuf, copied: Copied, witness: Wi
         summary: SourceSummary {
             witness,
             consistent_at: copied.consistent_at,
-            warnings: Vec::new(),
+            warnings: unchecked.into_iter().collect(),
             fingerprint: copied.fingerprint.unwrap_or_default(),
             size_bytes,
         },
