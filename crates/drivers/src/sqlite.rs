@@ -12,7 +12,7 @@
 //! killed process has left, `-shm`, is brought up to date by SQLite itself); a running writer is not
 //! stopped in WAL mode, and waits for the copy in the other modes, as SQLite's locks want it.
 //!
-//! Read next: [`copy`] for how a state is held still, [`witness`] for what is compared.
+//! Read next: `copy` for how a state is held still, `witness` for what is compared.
 
 mod copy;
 mod open;

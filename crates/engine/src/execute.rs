@@ -3,7 +3,7 @@
 //! Each intent is in the journal before its effect and each result after it. A step that fails skips the later steps
 //! of its own group; other groups go on. The executor decides nothing: every name and path stands in the plan.
 //!
-//! Read next: [`crate::sweep`] for what happens after a `kill -9`, [`actions`] for what each step does.
+//! Read next: `sweep` for what happens after a `kill -9`, `actions` for what each step does.
 
 mod actions;
 
