@@ -151,7 +151,13 @@ pub(crate) fn component_names(world: &World, given: &[String]) -> Result<Vec<Str
             ));
         }
     }
-    Ok(given.to_vec())
+    let mut names: Vec<String> = Vec::new();
+    for name in given {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    Ok(names)
 }
 
 /// Returns the scratch folder of a run.

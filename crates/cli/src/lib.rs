@@ -33,7 +33,10 @@ use crate::{
 
 /// Runs the command line and returns the exit code.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     if let Err(error) = signals::listen() {
         return end(
             &cli,
@@ -42,6 +45,22 @@ pub fn run() -> ExitCode {
     }
     let result = commands::dispatch(&cli);
     end(&cli, result)
+}
+
+/// Help and version are answers. Anything else is a usage error, which a program must be able to read too.
+fn misused(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
+        let text = error.render().to_string();
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
+        let failure = Failure::new(Kind::Input, first, "see `muster help`");
+        let document = serde_json::json!({"outcome": "failed", "error": failure.note});
+        drop(answer::print(&format!("{document:#}")));
+    }
+    // A closed stream is not worth failing for.
+    drop(error.print());
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::FAILED))
 }
 
 /// Prints what there is to say, without secrets, and returns the exit code.
@@ -70,7 +89,13 @@ fn end(cli: &Cli, result: Result<Answer, Failure>) -> ExitCode {
     };
     match answer::print(&text) {
         Ok(()) => exit_code(answer.code),
-        Err(_) => exit_code(exit::FAILED),
+        Err(error) => {
+            let said = format!(
+                "error: cannot print the answer: {error}\nhint:  what was done is in `muster runs`\n"
+            );
+            drop(std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes()));
+            exit_code(if answer.code == exit::DONE { exit::FAILED } else { answer.code })
+        }
     }
 }
 

@@ -56,6 +56,11 @@ impl Progress {
         Self { loudness, state: Mutex::default() }
     }
 
+    /// Learns the titles of a run's steps before it is continued.
+    pub(crate) fn expect(&self, steps: &[Step]) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).steps = steps.to_vec();
+    }
+
     /// Says a line of status.
     pub(crate) fn say(&self, line: &str) {
         if self.loudness == Loudness::Quiet {

@@ -107,6 +107,15 @@ pub(crate) fn run(report: &RunReport) -> Answer {
     if !skipped.is_empty() {
         push(&mut text, format_args!("not done: {}\n", skipped.join("; ")));
     }
+    for service in left_stopped(report) {
+        push(
+            &mut text,
+            format_args!(
+                "{service} is stopped: `muster resume {}` goes on, `muster service start {service}` starts it\n",
+                report.run
+            ),
+        );
+    }
     for warning in &report.warnings {
         push(&mut text, format_args!("warning: {warning}\n"));
     }
@@ -124,6 +133,19 @@ pub(crate) fn run(report: &RunReport) -> Answer {
     let mut answer = Answer::new(text, json!(report)).with_code(code);
     answer.errors = errors;
     answer
+}
+
+/// Services that the run has stopped and not started.
+fn left_stopped(report: &RunReport) -> Vec<&str> {
+    let is_done =
+        |name: &str| report.steps.iter().any(|step| step.name == name && step.state == StepState::Done);
+    report
+        .steps
+        .iter()
+        .filter(|step| step.state == StepState::Done)
+        .filter_map(|step| step.name.strip_prefix("stop:"))
+        .filter(|service| report.outcome.is_some() && !is_done(&format!("start:{service}")))
+        .collect()
 }
 
 /// Lines up target against measured.

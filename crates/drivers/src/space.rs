@@ -1,6 +1,9 @@
 //! Free space of the file systems where a restore puts things beside.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use muster_types::facts::FreeSpace;
 use rustix::{fs::statvfs, process::geteuid};
@@ -18,5 +21,6 @@ fn free_space(folder: &Path) -> Option<FreeSpace> {
     let there = folder.ancestors().find(|folder| folder.is_dir())?;
     let found = statvfs(there).ok()?;
     let blocks = if geteuid().is_root() { found.f_bfree } else { found.f_bavail };
-    Some(FreeSpace { path: folder.to_owned(), free_bytes: blocks.saturating_mul(found.f_frsize) })
+    let device = std::fs::metadata(there).ok()?.dev();
+    Some(FreeSpace { path: folder.to_owned(), device, free_bytes: blocks.saturating_mul(found.f_frsize) })
 }

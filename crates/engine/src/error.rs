@@ -90,6 +90,25 @@ pub enum EngineError {
     /// A run that is over cannot be resumed.
     #[error("run {0} is over: there is nothing to resume")]
     RunIsOver(String),
+    /// The run's decisions rest on facts of its own time.
+    #[error("the {verb} of run {run} is not continued: what it decided may be wrong by now")]
+    NotResumable {
+        /// The run.
+        run: String,
+        /// What it was for.
+        verb: &'static str,
+    },
+    /// Another run has put other data in place since.
+    #[error("run {run} is not continued: run {by} has changed the same component since")]
+    Superseded {
+        /// The run.
+        run: String,
+        /// The later one.
+        by: String,
+    },
+    /// What should be put in place is not there.
+    #[error("there is nothing to put in place: {} is gone", .0.display())]
+    NothingToSwap(PathBuf),
     /// Stopped by a person or a signal.
     #[error("interrupted")]
     Interrupted,
@@ -108,7 +127,11 @@ impl Explain for EngineError {
                 Kind::Unavailable
             }
             Self::JournalAltered { .. } => Kind::Corrupt,
-            Self::NewerState { .. } | Self::RunIsOver(_) => Kind::Conflict,
+            Self::NewerState { .. }
+            | Self::RunIsOver(_)
+            | Self::NotResumable { .. }
+            | Self::Superseded { .. }
+            | Self::NothingToSwap(_) => Kind::Conflict,
             Self::Locked { .. } => Kind::Locked,
             Self::Unknown { .. } => Kind::Config,
             Self::NoSuchRun(_) => Kind::NotFound,
@@ -142,6 +165,11 @@ impl Explain for EngineError {
             Self::CheckFailed { name, .. } => format!("look at it with `muster check {name}`"),
             Self::Unknown { .. } => "put it back into `muster.yaml`, or make a new plan".into(),
             Self::NoSuchRun(_) => "list them with `muster runs`".into(),
+            Self::NotResumable { verb, .. } => format!("run `muster {verb}` again"),
+            Self::Superseded { by, .. } => {
+                format!("look at it with `muster show {by}`, then make a new restore")
+            }
+            Self::NothingToSwap(_) => "somebody has removed it; restore a backup instead".into(),
             Self::RunIsOver(run) => format!("look at it with `muster show {run}`"),
             Self::Interrupted => "look at what was done with `muster runs`".into(),
             Self::Driver(error) => return error.hint(),

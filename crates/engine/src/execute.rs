@@ -7,13 +7,16 @@
 
 mod actions;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use muster_types::{
     Explain, Kind,
     backup::RunId,
-    event::{ErrorNote, RunOutcome, StepOutcome, What},
-    plan::{Action, Plan, Step},
+    event::{ErrorNote, Event, RunOutcome, StepOutcome, What},
+    plan::{Action, Plan, Step, Verb},
     report::{RunReport, StepState},
 };
 
@@ -21,7 +24,7 @@ use crate::{
     EngineError, fold,
     lock::{self, Lock, Sharing},
     process,
-    sweep::{remove_leftovers, sweep},
+    sweep::{is_half_done, remove_leftovers, sweep},
     world::{Observer, World},
 };
 
@@ -37,6 +40,7 @@ pub fn execute(
     plan: &Plan,
     observer: &dyn Observer,
 ) -> Result<RunReport, EngineError> {
+    let _life = lock::live(&world.locks(), run)?;
     let _locks = acquire_locks(world, run, plan)?;
     sweep(world, observer)?;
     let begun = What::RunBegun {
@@ -54,27 +58,57 @@ pub fn execute(
 /// Steps before a finished swap are not done again; where the swap is not finished, everything but the safety copy is.
 ///
 /// # Errors
-/// `NoSuchRun`, `RunIsOver`, and as [`execute`].
+/// `NoSuchRun`, `RunIsOver`, `NotResumable`, `Superseded`, and as [`execute`].
 pub fn resume(world: &World, id: &str, observer: &dyn Observer) -> Result<RunReport, EngineError> {
     sweep(world, observer)?;
-    let events = world.journal.events()?;
-    let record = fold::run(&events, id).ok_or_else(|| EngineError::NoSuchRun(id.to_owned()))?;
-    let run = record.report.run.clone();
-    if !matches!(
-        record.report.outcome,
-        Some(RunOutcome::Interrupted | RunOutcome::Failed | RunOutcome::Partly)
-    ) {
-        return Err(EngineError::RunIsOver(run.0));
-    }
-    let _locks = acquire_locks(world, &run, &record.plan)?;
+    let find = || -> Result<fold::RunRecord, EngineError> {
+        let events = world.journal.events()?;
+        let record = fold::run(&events, id).ok_or_else(|| EngineError::NoSuchRun(id.to_owned()))?;
+        check_resumable(&events, &record)?;
+        Ok(record)
+    };
+    let run = find()?.report.run;
+    let _life = lock::live(&world.locks(), &run)?;
+    // Read again under the locks: another resume may have been quicker.
+    let _locks = acquire_locks(world, &run, &find()?.plan)?;
+    let record = find()?;
     let executor = Executor { world, run: &run, plan: &record.plan, observer };
     executor.emit(What::RunResumed { process: process::this() })?;
     executor.run_steps(&finished(&record))
 }
 
+fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), EngineError> {
+    let run = &record.report.run;
+    if !matches!(
+        record.report.outcome,
+        Some(RunOutcome::Interrupted | RunOutcome::Failed | RunOutcome::Partly)
+    ) {
+        return Err(EngineError::RunIsOver(run.0.clone()));
+    }
+    // What may go was decided on the facts of that day.
+    if record.plan.verb == Verb::Prune {
+        return Err(EngineError::NotResumable { run: run.0.clone(), verb: record.plan.verb.word() });
+    }
+    let swaps = |component: &str| {
+        record
+            .plan
+            .steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::Swap { component: own, .. } if own == component))
+    };
+    let later = events.iter().skip_while(|event| event.run != *run).find(|event| {
+        event.run != *run && matches!(&event.what, What::DataKept { kept } if swaps(&kept.component))
+    });
+    match later {
+        Some(event) => Err(EngineError::Superseded { run: run.0.clone(), by: event.run.0.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// Returns the steps of an earlier attempt that need not be done again.
 ///
-/// What leads to a swap that is not done is done again, for what was restored beside may be gone.
+/// What leads to a swap that is not done is done again, for what was restored beside may be gone; so is everything in a
+/// sandbox. A swap that had begun needs what was restored for it, and that is still there.
 fn finished(record: &fold::RunRecord) -> BTreeSet<String> {
     let swaps: Vec<(&str, bool)> = record
         .plan
@@ -82,13 +116,18 @@ fn finished(record: &fold::RunRecord) -> BTreeSet<String> {
         .iter()
         .zip(&record.report.steps)
         .filter_map(|(step, told)| match &step.action {
-            Action::Swap { component, .. } => Some((component.as_str(), told.state == StepState::Done)),
+            Action::Swap { component, moves } => {
+                let has_begun =
+                    matches!(told.state, StepState::Failed | StepState::Ambiguous | StepState::Running)
+                        && moves.iter().any(is_half_done);
+                Some((component.as_str(), told.state == StepState::Done || has_begun))
+            }
             _ => None,
         })
         .collect();
     let all_swapped = swaps.iter().all(|(_, is_done)| *is_done);
     let is_swapped =
-        |name: &str| swaps.iter().find(|(one, _)| *one == name).is_none_or(|(_, is_done)| *is_done);
+        |name: &str| swaps.iter().find(|(one, _)| *one == name).is_some_and(|(_, is_done)| *is_done);
     record
         .plan
         .steps
@@ -108,21 +147,24 @@ fn finished(record: &fold::RunRecord) -> BTreeSet<String> {
         .collect()
 }
 
-/// A restore holds its components alone; a prune holds the repository alone; the others share it.
+/// A restore holds its components and their services alone; a prune holds the repository alone; the others share.
 fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, EngineError> {
     let holder = format!("{} of run {run}", plan.verb.word());
-    let mut names: BTreeSet<(String, bool)> = BTreeSet::new();
+    let mut names: BTreeMap<String, bool> = BTreeMap::new();
+    let mut want = |name: String, is_exclusive: bool| *names.entry(name).or_default() |= is_exclusive;
     for step in &plan.steps {
         match &step.action {
-            Action::Swap { component, .. } => {
-                names.insert((format!("component-{component}"), true));
+            Action::Swap { component, .. } => want(format!("component-{component}"), true),
+            Action::ReleaseKept { kept } => want(format!("component-{}", kept.component), true),
+            Action::BackUp { component, .. } => {
+                want(format!("component-{component}"), false);
+                want("repository".into(), false);
             }
-            Action::Forget { .. } | Action::FreeSpace => {
-                names.insert(("repository".into(), true));
+            Action::StopService { service } | Action::StartService { service, .. } => {
+                want(format!("service-{service}"), true);
             }
-            Action::BackUp { .. } | Action::RestoreBeside { .. } | Action::SetPin { .. } => {
-                names.insert(("repository".into(), false));
-            }
+            Action::Forget { .. } | Action::FreeSpace => want("repository".into(), true),
+            Action::RestoreBeside { .. } | Action::SetPin { .. } => want("repository".into(), false),
             _ => {}
         }
     }
@@ -161,14 +203,23 @@ impl Executor<'_> {
         let mut failed_groups: BTreeSet<&str> = BTreeSet::new();
         let mut groups: BTreeSet<&str> = BTreeSet::new();
         let mut is_interrupted = false;
-        for step in self.plan.steps.iter().filter(|step| !finished.contains(&step.id)) {
+        let mut has_swapped = self.plan.steps.iter().any(|step| is_swap(step) && finished.contains(&step.id));
+        for (index, step) in self.plan.steps.iter().enumerate().filter(|(_, s)| !finished.contains(&s.id)) {
             groups.insert(&step.group);
             let is_blocked = is_interrupted || failed_groups.contains(step.group.as_str());
+            if is_blocked && self.must_start_again(step, has_swapped)? {
+                // Nothing was changed, so the platform need not stay down. What comes of it is in the report.
+                self.run_step(step, false)?.ok();
+                continue;
+            }
             if is_blocked && !step.always {
                 self.emit(skipped(step))?;
                 continue;
             }
-            if let Err(kind) = self.run_step(step)? {
+            // Between two swaps the platform is a mixture: nobody stops it there.
+            let is_between = has_swapped && self.plan.steps[index..].iter().any(is_swap);
+            has_swapped |= is_swap(step);
+            if let Err(kind) = self.run_step(step, !is_between && !step.always)? {
                 failed_groups.insert(&step.group);
                 is_interrupted |= kind == Kind::Interrupted || self.observer.is_cancelled();
             }
@@ -193,6 +244,19 @@ impl Executor<'_> {
         self.report()
     }
 
+    /// Whether a service that this run has stopped must be started although the run has failed: when nothing was swapped.
+    fn must_start_again(&self, step: &Step, has_swapped: bool) -> Result<bool, EngineError> {
+        let Action::StartService { service, .. } = &step.action else { return Ok(false) };
+        if has_swapped {
+            return Ok(false);
+        }
+        let report = self.report()?;
+        Ok(self.plan.steps.iter().zip(&report.steps).any(|(earlier, told)| {
+            matches!(&earlier.action, Action::StopService { service: stopped } if stopped == service)
+                && told.state == StepState::Done
+        }))
+    }
+
     fn has_failed_swap(&self) -> Result<bool, EngineError> {
         let report = self.report()?;
         Ok(self.plan.steps.iter().zip(&report.steps).any(|(step, told)| {
@@ -208,8 +272,8 @@ impl Executor<'_> {
     }
 
     /// Runs one step. The outer error is the journal's: nothing may go on. The inner one is the step's own.
-    fn run_step(&self, step: &Step) -> Result<Result<(), Kind>, EngineError> {
-        if self.observer.is_cancelled() && !step.always {
+    fn run_step(&self, step: &Step, may_stop: bool) -> Result<Result<(), Kind>, EngineError> {
+        if self.observer.is_cancelled() && may_stop {
             self.emit(skipped(step))?;
             return Ok(Err(Kind::Interrupted));
         }
@@ -244,6 +308,10 @@ impl Executor<'_> {
             }
         }
     }
+}
+
+fn is_swap(step: &Step) -> bool {
+    matches!(step.action, Action::Swap { .. })
 }
 
 fn skipped(step: &Step) -> What {

@@ -147,11 +147,16 @@ fn objectives(record: &RunRecord) -> Vec<ObjectiveRow> {
     }
     let from = record.plan.failed_at.unwrap_or(report.begun_at).min(report.begun_at);
     let Some(ended_at) = report.ended_at else { return rows };
+    let has = |wanted: fn(&Action) -> bool| record.plan.steps.iter().any(|step| wanted(&step.action));
+    let starts = has(|action| matches!(action, Action::StartService { .. }));
+    let looks = has(|action| matches!(action, Action::Check { .. }));
     for row in rows.iter_mut().filter(|row| row.objective == ObjectiveKind::Rto) {
         let measured = seconds_between(from, ended_at);
         row.measured_seconds = Some(measured);
         row.verdict = match row.target_seconds {
             None => Verdict::NotApplicable,
+            // A service was started and nothing has looked whether it works.
+            Some(_) if starts && !looks => Verdict::Unproven,
             Some(target) if measured <= target => Verdict::Met,
             Some(_) => Verdict::Breached,
         };
@@ -211,6 +216,25 @@ pub fn expected_backups(events: &[Event]) -> BTreeSet<BackupId> {
 /// Returns the runs that never ended.
 pub fn unended(events: &[Event]) -> Vec<RunRecord> {
     runs(events).into_iter().filter(|record| record.report.outcome.is_none()).collect()
+}
+
+/// How long a restore that was not finished keeps its backup from being pruned.
+const RESUMABLE_DAYS: i64 = 7;
+
+/// Returns the backups that unfinished restores of the last days would be resumed from.
+pub fn needed(events: &[Event], now: Timestamp) -> Vec<BackupId> {
+    runs(events)
+        .into_iter()
+        .filter(|record| {
+            record.report.verb == Verb::Restore && record.report.outcome != Some(RunOutcome::Done)
+        })
+        .filter(|record| now.duration_since(record.report.begun_at).as_hours() < RESUMABLE_DAYS * 24)
+        .flat_map(|record| record.plan.steps)
+        .filter_map(|step| match step.action {
+            Action::RestoreBeside { backup, .. } => Some(backup),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Returns the whole recoveries of the past: component, end, seconds from the failure to the last green check.

@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use muster_types::backup::RunId;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::EngineError;
@@ -70,6 +71,30 @@ pub fn acquire(folder: &Path, name: &str, sharing: Sharing, holder: &str) -> Res
         drop(named);
     }
     Ok(Lock { _file: file })
+}
+
+/// Marks a run as alive for as long as the lock is held: on any host, in any container, that shares the folder.
+///
+/// # Errors
+/// As [`acquire`].
+pub fn live(folder: &Path, run: &RunId) -> Result<Lock, EngineError> {
+    acquire(folder, &life(run), Sharing::Exclusive, &format!("run {run}"))
+}
+
+/// Tells whether somebody holds the lock of a run that lives. A folder that cannot be read counts as no.
+pub fn is_live(folder: &Path, run: &RunId) -> bool {
+    let path = folder.join(format!("{}.lock", life(run)));
+    File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+}
+
+/// Forgets the mark of a run that has ended.
+pub fn bury(folder: &Path, run: &RunId) {
+    // A mark that stays only takes up room.
+    drop(fs::remove_file(folder.join(format!("{}.lock", life(run)))));
+}
+
+fn life(run: &RunId) -> String {
+    format!("run-{run}")
 }
 
 #[cfg(test)]

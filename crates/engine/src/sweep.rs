@@ -10,34 +10,46 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use muster_types::{
     backup::RunId,
+    config::Component,
     event::{RunOutcome, StepOutcome, What},
-    plan::{Action, KeptData, Plan},
+    plan::{Action, KeptData, Plan, SwapMove},
     report::StepState,
 };
 
 use crate::{
     EngineError,
     fold::{self, RunRecord},
+    lock::{self, Lock, Sharing},
     process,
     world::{Observer, World},
 };
+
+/// How long to wait for another process that tidies up.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Finishes, removes and journals what dead runs have left. Returns the runs that it found.
 ///
 /// # Errors
 /// A swap that cannot be finished, a journal that cannot be written. A leftover that cannot be removed is a warning.
 pub fn sweep(world: &World, observer: &dyn Observer) -> Result<Vec<RunId>, EngineError> {
+    // One at a time: a second one would tidy up after a run that the first has just continued.
+    let _alone = wait_for_lock(world)?;
     let events = world.journal.events()?;
     let mut swept = Vec::new();
     for record in fold::unended(&events) {
-        if process::is_alive(record.process) {
+        let run = &record.report.run;
+        if process::is_alive(record.process) || lock::is_live(&world.locks(), run) {
             continue;
         }
         settle(world, observer, &record)?;
+        lock::bury(&world.locks(), run);
         swept.push(record.report.run.clone());
     }
     remove_strays(world, &events);
@@ -55,37 +67,75 @@ fn settle(world: &World, observer: &dyn Observer, record: &RunRecord) -> Result<
             emit(What::Warning { message: leftover(&path, &error) })?;
         }
         let Action::Swap { component, moves } = &step.action else { continue };
-        if report.state == StepState::Running {
-            let driver = world.component(component)?;
-            if let Err(error) = driver.check_unused() {
-                // Somebody works with what stands there: a person decides, and nothing of it is removed.
-                let message = format!(
-                    "the swap of {component} stopped half-way and is left so: {error}; stop it, then `muster resume {run}`"
-                );
-                emit(What::Warning { message })?;
-                return emit(What::RunEnded { outcome: RunOutcome::Interrupted });
-            }
-            driver.swap(moves)?;
-            emit(What::StepResult {
-                step: step.id.clone(),
-                outcome: StepOutcome::Done,
-                seconds: 0.0,
-                summary: Some("finished after the process had died".into()),
-                error: None,
-            })?;
-            let kept = KeptData {
-                run: run.clone(),
-                component: component.clone(),
-                moves: moves.clone(),
-                at: world.clock.now(),
-            };
-            emit(What::DataKept { kept })?;
+        if report.state != StepState::Running || !has_begun(moves) {
+            // Without a first rename the old state is whole, and somebody may have worked with it since.
+            continue;
         }
+        if let Err(error) = finish(world, component, moves) {
+            // A person decides, and nothing of it is removed. Other runs must go on meanwhile.
+            let message = format!(
+                "the swap of {component} by run {run} stopped half-way and is left so: {error}; mend it, then `muster resume {run}`"
+            );
+            emit(What::Warning { message })?;
+            return emit(What::RunEnded { outcome: RunOutcome::Interrupted });
+        }
+        let message = format!("run {run} had died while it put {component} in place: that is finished now");
+        emit(What::Warning { message })?;
+        emit(What::StepResult {
+            step: step.id.clone(),
+            outcome: StepOutcome::Done,
+            seconds: 0.0,
+            summary: Some("finished after the process had died".into()),
+            error: None,
+        })?;
+        let kept = KeptData {
+            run: run.clone(),
+            component: component.clone(),
+            moves: moves.clone(),
+            at: world.clock.now(),
+            holds_more: holds_more(world, component),
+        };
+        emit(What::DataKept { kept })?;
     }
     for message in remove_leftovers(world, run, &record.plan) {
         emit(What::Warning { message })?;
     }
     emit(What::RunEnded { outcome: RunOutcome::Interrupted })
+}
+
+fn finish(world: &World, component: &str, moves: &[SwapMove]) -> Result<(), EngineError> {
+    let driver = world.component(component)?;
+    driver.check_unused()?;
+    driver.swap(moves)?;
+    Ok(())
+}
+
+/// Tells whether a swap stopped between two renames: what was restored for it is still needed, or in place.
+pub(crate) fn is_half_done(one: &SwapMove) -> bool {
+    let mut placing = one.from.clone().into_os_string();
+    placing.push("-placing");
+    one.kept.symlink_metadata().is_ok() || Path::new(&placing).symlink_metadata().is_ok()
+}
+
+/// Tells whether the first rename of a swap has happened.
+pub(crate) fn has_begun(moves: &[SwapMove]) -> bool {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    moves.iter().any(|one| is_there(&one.kept) || !is_there(&one.from))
+}
+
+/// Tells whether what stands at a component's place may hold more than its backups.
+pub(crate) fn holds_more(world: &World, component: &str) -> bool {
+    world.platform.components.get(component).is_none_or(Component::leaves_out)
+}
+
+fn wait_for_lock(world: &World) -> Result<Lock, EngineError> {
+    let begun = Instant::now();
+    loop {
+        match lock::acquire(&world.locks(), "sweep", Sharing::Exclusive, "tidying up") {
+            Err(EngineError::Locked { .. }) if begun.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
 }
 
 /// Removes what a run leaves besides its result: its scratch folder and what it wrote beside its targets.
@@ -146,7 +196,9 @@ fn remove_all_of(path: &Path) -> Result<(), (PathBuf, io::Error)> {
 fn remove_strays(world: &World, events: &[muster_types::event::Event]) {
     let living: Vec<String> = fold::unended(events)
         .into_iter()
-        .filter(|record| process::is_alive(record.process))
+        .filter(|record| {
+            process::is_alive(record.process) || lock::is_live(&world.locks(), &record.report.run)
+        })
         .map(|record| record.report.run.0)
         .collect();
     let Ok(entries) = fs::read_dir(world.scratch_root()) else { return };

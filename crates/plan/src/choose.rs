@@ -44,12 +44,7 @@ impl FromStr for RecoveryTarget {
 
 /// What is known about a backup from its newest proof, or from a restore that failed.
 pub fn standing(facts: &Facts, backup: &Backup) -> Option<ProofOutcome> {
-    facts
-        .proofs
-        .iter()
-        .filter(|proof| proof.backup == backup.id)
-        .max_by_key(|proof| proof.at)
-        .map(|proof| proof.outcome)
+    facts.proofs.iter().rfind(|proof| proof.backup == backup.id).map(|proof| proof.outcome)
 }
 
 /// Returns the consistent backups of a component, oldest first. Safety copies (`raw`) are not among them.

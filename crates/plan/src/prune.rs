@@ -2,12 +2,12 @@
 
 use muster_types::{
     backup::BackupId,
-    config::Component,
     facts::Facts,
     plan::{Action, KeptData, Plan, StepClass, Verb},
 };
 
 use crate::{
+    restore::{is_of, targets_of},
     retention::{Kept, retention},
     scope::{Scope, step},
 };
@@ -15,9 +15,10 @@ use crate::{
 /// How long `--undo` can put back what a restore has moved aside.
 pub const GRACE_DAYS: i64 = 7;
 
-/// Decides about every backup of the components in `facts.components`.
-pub fn decide<'a>(scope: Scope<'_>, facts: &'a Facts) -> Vec<Kept<'a>> {
-    facts
+/// Decides about every backup of the components in `facts.components`; `needed` are those that an unfinished restore
+/// would be resumed from.
+pub fn decide<'a>(scope: Scope<'_>, facts: &'a Facts, needed: &[BackupId]) -> Vec<Kept<'a>> {
+    let mut decisions: Vec<Kept<'a>> = facts
         .components
         .iter()
         .flat_map(|component| {
@@ -29,13 +30,17 @@ pub fn decide<'a>(scope: Scope<'_>, facts: &'a Facts) -> Vec<Kept<'a>> {
                 .and_then(|policy| policy.keep.as_ref());
             retention(facts, &component.name, keep)
         })
-        .collect()
+        .collect();
+    for kept in decisions.iter_mut().filter(|kept| needed.contains(&kept.backup.id)) {
+        kept.reasons.push("unfinished restore".into());
+    }
+    decisions
 }
 
 /// Plans to forget what has no reason to stay, to free the space, and to remove what restores have kept beside for
 /// longer than the grace time.
-pub fn plan(scope: Scope<'_>, facts: &Facts, kept: &[KeptData]) -> Plan {
-    let decisions = decide(scope, facts);
+pub fn plan(scope: Scope<'_>, facts: &Facts, needed: &[BackupId], kept: &[KeptData]) -> Plan {
+    let decisions = decide(scope, facts, needed);
     let gone: Vec<BackupId> =
         decisions.iter().filter(|k| k.reasons.is_empty()).map(|k| k.backup.id.clone()).collect();
     let mut steps = Vec::new();
@@ -58,7 +63,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, kept: &[KeptData]) -> Plan {
     let (holds_more, old): (Vec<&KeptData>, Vec<&KeptData>) = kept
         .iter()
         .filter(|one| facts.now.duration_since(one.at).as_hours() >= GRACE_DAYS * 24)
-        .partition(|one| scope.platform.components.get(&one.component).is_some_and(Component::leaves_out));
+        .partition(|one| one.holds_more || !is_of(&targets_of(scope, &one.component), one));
     for one in old {
         steps.push(step(
             format!("release:{}:{}", one.component, one.run),
@@ -70,7 +75,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, kept: &[KeptData]) -> Plan {
     }
     let mut plan = scope.plan(Verb::Prune, facts, steps);
     plan.notes.push(format!("{} backups stay, {} go", decisions.len() - gone.len(), gone.len()));
-    // What a backup leaves out is nowhere else: removing it is a person's decision.
+    // What a backup left out, and what stood at a place that is no component's, is nowhere else: a person decides.
     plan.notes.extend(holds_more.iter().flat_map(|one| &one.moves).map(|one| {
         format!("{} holds files that no backup has: remove it yourself when you are sure", one.kept.display())
     }));

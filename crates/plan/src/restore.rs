@@ -11,7 +11,10 @@
 //!
 //! It never reads anything: facts come from the survey.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use muster_types::{
     Span, Timestamp,
@@ -19,7 +22,7 @@ use muster_types::{
     config::{Component, Service},
     facts::{ComponentFacts, Facts},
     objective::{Basis, ObjectiveKind, ObjectiveRow, Verdict, judge},
-    plan::{Action, Mode, Plan, Step, StepClass, SwapMove, Verb},
+    plan::{Action, KeptData, Mode, Plan, Step, StepClass, SwapMove, Verb},
 };
 
 use crate::{
@@ -104,6 +107,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
         let failed_at = options.failed_at.unwrap_or(facts.now);
         plan.failed_at = Some(failed_at);
         plan.objectives = pairs.iter().flat_map(|pair| rows(scope, pair, failed_at)).collect();
+        plan.notes.extend(pairs.iter().filter_map(|pair| pair.doubt(facts, failed_at)));
     }
     Ok(plan)
 }
@@ -115,6 +119,23 @@ struct Pair<'a> {
 }
 
 impl Pair<'_> {
+    /// What a person should know before trusting this choice.
+    fn doubt(&self, facts: &Facts, failed_at: Timestamp) -> Option<String> {
+        let (name, record) = (&self.component.name, &self.backup.record);
+        if record.method == Method::Raw {
+            return Some(format!(
+                "{name} comes from a safety copy of whatever lay there: nothing is judged by it"
+            ));
+        }
+        if record.consistent_at > failed_at {
+            return Some(format!(
+                "the backup of {name} is younger than the failure and may hold the damage: choose an older one with `--to TIME`"
+            ));
+        }
+        (record.identity.host != facts.host)
+            .then(|| format!("the backup of {name} was taken on the host {}", record.identity.host))
+    }
+
     fn note(&self) -> String {
         let Backup { id, record, .. } = self.backup;
         format!(
@@ -190,10 +211,8 @@ fn in_place(
             let by = component.open_by.join(", ");
             return Err(PlanError::InUse { component: component.name.clone(), by });
         }
-        for place in &component.beside {
-            steps.push(space(&component.name, &place.path, backup.record.size_bytes));
-        }
     }
+    steps.extend(room(pairs));
     for (service, _) in services.iter().rev() {
         let action = Action::StopService { service: (*service).clone() };
         steps.push(step(
@@ -341,6 +360,21 @@ fn smoke_checks(scope: Scope<'_>, notes: &mut Vec<String>) -> Vec<Step> {
     steps
 }
 
+/// One check for each file system, for all that will be written to it.
+fn room(pairs: &[Pair<'_>]) -> Vec<Step> {
+    let mut needs: BTreeMap<u64, (&Path, Vec<&str>, u64)> = BTreeMap::new();
+    for Pair { component, backup } in pairs {
+        let devices: BTreeMap<u64, &Path> =
+            component.beside.iter().map(|place| (place.device, place.path.as_path())).collect();
+        for (device, path) in devices {
+            let need = needs.entry(device).or_insert((path, Vec::new(), 0));
+            need.1.push(&component.name);
+            need.2 += backup.record.size_bytes;
+        }
+    }
+    needs.into_values().map(|(path, names, bytes)| space(&names.join("+"), path, bytes)).collect()
+}
+
 fn space(name: &str, path: &Path, size_bytes: u64) -> Step {
     step(
         format!("space:{name}:{}", path.display()),
@@ -379,6 +413,11 @@ pub fn targets_of(scope: Scope<'_>, component: &str) -> Vec<PathBuf> {
     }
 }
 
+/// Tells whether kept data stood at a component's own place: not at another's, and not at a `--into`.
+pub(crate) fn is_of(targets: &[PathBuf], kept: &KeptData) -> bool {
+    kept.moves.iter().all(|one| targets.contains(&one.target))
+}
+
 /// Returns the services that write to one of the components, in the order of their names.
 fn users<'a>(scope: Scope<'a>, pairs: &[Pair<'_>]) -> Vec<(&'a String, &'a Service)> {
     let is_restored = |used: &String| pairs.iter().any(|pair| pair.component.name == *used);
@@ -387,13 +426,19 @@ fn users<'a>(scope: Scope<'a>, pairs: &[Pair<'_>]) -> Vec<(&'a String, &'a Servi
 
 fn rows(scope: Scope<'_>, pair: &Pair<'_>, failed_at: Timestamp) -> Vec<ObjectiveRow> {
     let Pair { component, backup } = pair;
+    // A safety copy holds whatever lay there: that it is back says nothing about working again.
+    if backup.record.method == Method::Raw {
+        return Vec::new();
+    }
     let basis = if scope.mode == Mode::Drill { Basis::Drill } else { Basis::Incident };
-    let lost = failed_at.duration_since(backup.record.consistent_at).as_secs_f64().max(0.0);
+    let lost = failed_at.duration_since(backup.record.consistent_at).as_secs_f64();
+    // A state from after the failure may hold the damage: nobody knows what is lost.
+    let lost = (lost >= 0.0).then_some(lost);
     objectives(scope.platform)
         .into_iter()
         .filter(|objective| objective.component == component.name)
         .map(|EffectiveObjective { component, class, kind, target, .. }| {
-            let measured = (kind == ObjectiveKind::Rpo).then_some(lost);
+            let measured = lost.filter(|_| kind == ObjectiveKind::Rpo);
             ObjectiveRow {
                 component,
                 class,

@@ -35,12 +35,20 @@ pub fn retention<'a>(facts: &'a Facts, component: &str, keep: Option<&Keep>) -> 
     backups.reverse();
     let newest_proven =
         backups.iter().find(|b| standing(facts, b) == Some(ProofOutcome::Proven)).map(|b| &b.id);
-    let newest_good =
-        backups.iter().find(|b| standing(facts, b) != Some(ProofOutcome::Failed)).map(|b| &b.id);
+    let newest_good = backups
+        .iter()
+        .find(|b| standing(facts, b) != Some(ProofOutcome::Failed))
+        .or(backups.first())
+        .map(|b| &b.id);
     let mut kept: Vec<Kept<'a>> = backups.iter().map(|backup| Kept { backup, reasons: Vec::new() }).collect();
     match keep {
         None => kept.iter_mut().for_each(|k| k.reasons.push("no rule".into())),
-        Some(keep) => apply_rules(&mut kept, keep, facts.now),
+        Some(keep) => {
+            // A damaged backup takes no place from a good one: it stays only where there is no other.
+            kept.sort_by_key(|entry| standing(facts, entry.backup) == Some(ProofOutcome::Failed));
+            apply_rules(&mut kept, keep, facts.now);
+            kept.sort_by_key(|entry| std::cmp::Reverse(entry.backup.record.consistent_at));
+        }
     }
     for entry in &mut kept {
         if Some(&entry.backup.id) == newest_proven {

@@ -15,6 +15,9 @@ use crate::{
     restore::target_seconds,
 };
 
+/// How far two clocks may differ before one of them is wrong.
+const CLOCK_SKEW_SECONDS: f64 = 60.0;
+
 /// A recovery that was measured the whole way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeasuredRecovery {
@@ -107,8 +110,10 @@ fn rpo_row(facts: &Facts, objective: EffectiveObjective) -> ObjectiveRow {
         return row(objective, None, verdict, Some(Basis::Archive));
     };
     let is_unchanged = component.and_then(|c| c.fingerprint.as_ref()) == Some(&newest.record.fingerprint);
-    let age = facts.now.duration_since(newest.record.consistent_at).as_secs_f64().max(0.0);
-    let measured = Some(if is_unchanged { 0.0 } else { age });
+    let age = facts.now.duration_since(newest.record.consistent_at).as_secs_f64();
+    // A state from the future was dated by a wrong clock: nobody knows how old it is.
+    let measured =
+        if is_unchanged { Some(0.0) } else { (age >= -CLOCK_SKEW_SECONDS).then_some(age.max(0.0)) };
     let verdict = judge(objective.target, measured);
     row(objective, measured, verdict, Some(Basis::Archive))
 }
@@ -120,5 +125,5 @@ pub fn newest_good<'a>(facts: &'a Facts, component: &str) -> Option<&'a Backup> 
 
 /// Returns the newest proof of a component, whatever came of it.
 pub fn newest_proof<'a>(facts: &'a Facts, component: &str) -> Option<&'a ProofFact> {
-    facts.proofs.iter().filter(|proof| proof.component == component).max_by_key(|proof| proof.at)
+    facts.proofs.iter().rfind(|proof| proof.component == component)
 }

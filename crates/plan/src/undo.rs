@@ -1,7 +1,5 @@
 //! The plan of `muster restore --undo`: put the data back that the last restore of a component moved aside.
 
-use std::path::PathBuf;
-
 use muster_types::{
     Span,
     facts::Facts,
@@ -10,7 +8,7 @@ use muster_types::{
 
 use crate::{
     PlanError,
-    restore::{READY_WITHIN, beside, targets_of},
+    restore::{READY_WITHIN, beside, is_of, targets_of},
     scope::{Scope, step},
 };
 
@@ -23,10 +21,10 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         .iter()
         .map(|name| {
             kept.iter()
+                .rev()
                 .filter(|one| one.component == *name)
                 // Another environment with the same state folder, or a path of earlier days, is another place.
-                .filter(|one| is_of(&targets_of(scope, name), one))
-                .max_by_key(|one| one.at)
+                .find(|one| is_of(&targets_of(scope, name), one))
                 .ok_or_else(|| PlanError::NothingKept { component: name.clone() })
         })
         .collect::<Result<_, _>>()?;
@@ -70,10 +68,6 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         .map(|one| format!("{}: the data that run {} moved aside at {}", one.component, one.run, one.at))
         .collect();
     Ok(plan)
-}
-
-fn is_of(targets: &[PathBuf], kept: &KeptData) -> bool {
-    kept.moves.first().is_some_and(|first| targets.contains(&first.target))
 }
 
 fn reverse(scope: Scope<'_>, done: &SwapMove) -> SwapMove {

@@ -87,7 +87,7 @@ fn component(name: &str, source: &str) -> ComponentFacts {
         fingerprint: Some("another mark".into()),
         last_write: None,
         open_by: Vec::new(),
-        beside: vec![FreeSpace { path: "/srv".into(), free_bytes: ByteSize(1 << 30).0 }],
+        beside: vec![FreeSpace { path: "/srv".into(), device: 1, free_bytes: ByteSize(1 << 30).0 }],
     }
 }
 
@@ -134,8 +134,7 @@ fn a_restore_checks_room_stops_copies_restores_and_verifies_everything_before_th
     assert_eq!(
         ids,
         [
-            "space:database:/srv",
-            "space:uploads:/srv",
+            "space:database+uploads:/srv",
             "stop:api",
             "unused:database",
             "safety-copy:database",
@@ -299,7 +298,7 @@ fn grandfather_father_son_keeps_the_newest_of_each_bucket_and_never_a_pinned_or_
         ["20 daily+weekly+newest", "19 daily", "18 daily", "17 weekly", "05 newest proven", "02 pinned"]
     );
     let platform = platform();
-    let plan = with_scope(&platform, |scope| prune::plan(scope, &facts, &[]));
+    let plan = with_scope(&platform, |scope| prune::plan(scope, &facts, &[], &[]));
     assert!(
         !plan.steps.iter().any(|step| matches!(step.action, Action::Forget { .. })),
         "no rule, nothing goes"
@@ -335,9 +334,10 @@ fn kept_data_is_removed_by_prune_only_after_its_grace_time() {
             kept: "/srv/db/o".into(),
         }],
         at: time(at),
+        holds_more: false,
     };
     let all = [kept("young", "2026-05-19T00:00:00Z"), kept("old", "2026-05-01T00:00:00Z")];
-    let plan = with_scope(&platform, |scope| prune::plan(scope, &facts, &all));
+    let plan = with_scope(&platform, |scope| prune::plan(scope, &facts, &[], &all));
     let released: Vec<&str> = plan
         .steps
         .iter()
@@ -364,6 +364,7 @@ fn an_undo_puts_back_the_newest_kept_data_and_keeps_what_stands_there_now() {
         component: "database".into(),
         moves: vec![one.clone()],
         at: time("2026-05-20T11:30:00Z"),
+        holds_more: false,
     }];
     let plan = with_scope(&platform, |scope| undo::plan(scope, &facts, &names, &kept)).unwrap();
     let moves = plan.steps.iter().find_map(|step| match &step.action {
@@ -414,4 +415,60 @@ fn an_unchanged_source_has_lost_nothing_however_old_its_backup_is() {
     };
     assert_eq!((rpo("database").measured_seconds, rpo("database").verdict), (Some(0.0), Verdict::Met));
     assert_eq!(rpo("uploads").verdict, Verdict::Breached);
+}
+
+#[test]
+fn kept_data_that_may_be_the_only_copy_of_something_is_never_removed_by_prune() {
+    let platform = platform();
+    let facts = facts(two_each(), vec![]);
+    let kept = |target: &str, component: &str, holds_more| KeptData {
+        run: RunId("old".into()),
+        component: component.into(),
+        moves: vec![SwapMove { from: "/srv/n".into(), target: target.into(), kept: "/srv/o".into() }],
+        at: time("2026-05-01T00:00:00Z"),
+        holds_more,
+    };
+    let all = [
+        kept("/srv/uploads", "uploads", true),
+        kept("/home/somebody/elsewhere", "uploads", false),
+        kept("/srv/gone", "removed-from-the-file", false),
+    ];
+    let plan = with_scope(&platform, |scope| prune::plan(scope, &facts, &[], &all));
+    assert!(!plan.steps.iter().any(|step| matches!(step.action, Action::ReleaseKept { .. })));
+    assert_eq!(plan.notes.iter().filter(|note| note.contains("remove it yourself")).count(), 3);
+}
+
+#[test]
+fn a_damaged_backup_takes_no_place_from_a_good_one_of_the_same_day() {
+    let backups = vec![
+        backup("database", "a1", "2026-05-19T01:00:00Z"),
+        backup("database", "b2", "2026-05-19T23:00:00Z"),
+        backup("database", "c3", "2026-05-20T01:00:00Z"),
+    ];
+    let facts = facts(backups, vec![proof("b2", "2026-05-20T02:00:00Z", ProofOutcome::Failed)]);
+    let keep = Keep { daily: Some(KeepCount::Count(7)), ..Keep::default() };
+    let kept = retention(&facts, "database", Some(&keep));
+    let goes: Vec<&str> =
+        kept.iter().filter(|one| one.reasons.is_empty()).map(|one| one.backup.id.short()).collect();
+    assert_eq!(goes, ["b2b2b2b2"]);
+}
+
+#[test]
+fn a_state_from_after_the_failure_and_a_safety_copy_promise_nothing() {
+    let platform = platform();
+    let mut backups = two_each();
+    let facts_now = facts(backups.clone(), vec![]);
+    let options =
+        RestoreOptions { failed_at: Some(time("2026-05-20T10:30:00Z")), ..in_place(RecoveryTarget::Latest) };
+    let planned = with_scope(&platform, |scope| plan(scope, &facts_now, &options)).unwrap();
+    let rpo = planned.objectives.iter().find(|row| row.objective == ObjectiveKind::Rpo).unwrap();
+    assert_eq!((rpo.measured_seconds, rpo.verdict), (None, Verdict::Unproven));
+    assert!(planned.notes.iter().any(|note| note.contains("may hold the damage")), "{:?}", planned.notes);
+    backups[1].record.method = Method::Raw;
+    backups[1].record.label = Some("prerestore".into());
+    let mut raw = facts(backups, vec![]);
+    raw.components.truncate(1);
+    let options = in_place(RecoveryTarget::Named("prerestore".into()));
+    let planned = with_scope(&platform, |scope| plan(scope, &raw, &options)).unwrap();
+    assert!(planned.objectives.is_empty());
 }

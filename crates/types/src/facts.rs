@@ -39,6 +39,9 @@ pub struct ComponentFacts {
 pub struct FreeSpace {
     /// The folder.
     pub path: PathBuf,
+    /// The file system's device number: folders with the same one share their room.
+    #[serde(default)]
+    pub device: u64,
     /// Bytes that an unprivileged process may still write; for root, what root may.
     pub free_bytes: u64,
 }
@@ -81,7 +84,7 @@ pub struct Facts {
     pub components: Vec<ComponentFacts>,
     /// All backups of the repository that belong to this platform and environment; in any order.
     pub backups: Vec<Backup>,
-    /// All proofs that the journal knows of; in any order.
+    /// All proofs that the journal knows of, in its order: a clock that was set back does not change it.
     pub proofs: Vec<ProofFact>,
     /// Snapshots that cannot be read, one line each: any of them may be newer than every backup above.
     pub unreadable: Vec<String>,

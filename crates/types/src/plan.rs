@@ -258,4 +258,7 @@ pub struct KeptData {
     pub moves: Vec<SwapMove>,
     /// When, UTC.
     pub at: Timestamp,
+    /// Whether it may hold what no backup has: files that the configuration left out.
+    #[serde(default)]
+    pub holds_more: bool,
 }

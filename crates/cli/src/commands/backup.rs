@@ -2,10 +2,10 @@
 
 use muster_engine::{execute, survey, world::World};
 use muster_plan::{
-    Scope,
+    RecoveryTarget, Scope,
     backup::{BackupOptions, plan},
 };
-use muster_types::plan::Mode;
+use muster_types::{Kind, plan::Mode};
 
 use crate::{
     answer::Answer,
@@ -17,9 +17,24 @@ use crate::{
 };
 
 pub(super) fn run(global: &Global, args: &BackupArgs) -> Result<Answer, Failure> {
+    args.label.as_deref().map(check_label).transpose()?;
     let world = app::open_world(app::load(global, Intent::Change)?)?;
     let progress = Progress::new(global.quiet || global.json);
     back_up(&world, args, &progress)
+}
+
+/// A label must be one line, and mean nothing else where `--to` takes it.
+fn check_label(label: &str) -> Result<(), Failure> {
+    let is_taken = !matches!(label.parse::<RecoveryTarget>(), Ok(RecoveryTarget::Named(_)));
+    let is_odd = label.trim().is_empty() || label.len() > 100 || label.chars().any(char::is_control);
+    if is_taken || is_odd {
+        return Err(Failure::new(
+            Kind::Input,
+            format!("{label:?} cannot be a label"),
+            "write one line such as `before-deploy-42`, no time and no `latest`",
+        ));
+    }
+    Ok(())
 }
 
 /// Backs up, with everything open already.

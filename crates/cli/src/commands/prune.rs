@@ -5,7 +5,7 @@ use muster_plan::{
     Scope,
     prune::{decide, plan},
 };
-use muster_types::plan::Mode;
+use muster_types::plan::{Action, Mode};
 
 use crate::{
     answer::Answer,
@@ -31,15 +31,24 @@ pub(super) fn run(global: &Global, args: &PruneArgs) -> Result<Answer, Failure> 
         scratch: &scratch,
         mode: Mode::Live,
     };
-    let decisions = decide(scope, &facts);
-    let kept = fold::kept(&world.journal.events()?);
-    let plan = plan(scope, &facts, &kept);
+    let events = world.journal.events()?;
+    let needed = fold::needed(&events, facts.now);
+    let decisions = decide(scope, &facts, &needed);
+    let plan = plan(scope, &facts, &needed, &fold::kept(&events));
     if args.dry_run {
         return Ok(render::retention(&plan, &decisions));
     }
     let gone = decisions.iter().filter(|kept| kept.reasons.is_empty()).count();
-    if gone > 0 {
-        confirm(args.yes, &format!("this forgets {gone} of {} backups", decisions.len()), "prune")?;
+    let released = plan.steps.iter().filter(|step| matches!(step.action, Action::ReleaseKept { .. })).count();
+    if gone + released > 0 {
+        confirm(
+            args.yes,
+            &format!(
+                "this forgets {gone} of {} backups and removes old data of {released} restores",
+                decisions.len()
+            ),
+            "prune",
+        )?;
     }
     let progress = Progress::new(global.quiet || global.json);
     let report = execute::execute(&world, &run, &plan, &progress)?;

@@ -1,6 +1,9 @@
 //! `muster restore`: bring components back, or put back what a restore moved aside.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use muster_engine::{execute, fold, survey, world::World};
 use muster_plan::{
@@ -10,7 +13,7 @@ use muster_plan::{
 };
 use muster_types::{
     Kind, Timestamp,
-    backup::RunId,
+    backup::{BackupId, RunId},
     event::RunOutcome,
     facts::Facts,
     plan::{Action, Mode, Plan},
@@ -28,28 +31,51 @@ use crate::{
 };
 
 pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Answer, Failure> {
-    let intent = if args.into.is_some() || args.dry_run { Intent::Read } else { Intent::Change };
+    let is_harmless = args.dry_run || (args.into.is_some() && !args.replace);
+    let intent = if is_harmless { Intent::Read } else { Intent::Change };
     let world = app::open_world(app::load(global, intent)?)?;
     let progress = Progress::new(global.quiet || global.json);
+    let mut tried: BTreeSet<BackupId> = BTreeSet::new();
     loop {
         let (run, plan) = make_plan(&world, args)?;
         if args.dry_run {
             return Ok(render::plan(&plan));
         }
-        if args.into.is_none() {
-            plan.notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
-            let names = args.components.join(" ");
-            let word = if args.all { "all" } else { names.as_str() };
-            let question = format!("this replaces `{word}` in environment {}", world.environment);
-            confirm(args.yes, &question, word)?;
+        if !is_harmless {
+            ask(&world, args, &plan, &progress)?;
         }
         let report = execute::execute(&world, &run, &plan, &progress)?;
-        if args.try_older && found_bad_backup(&plan, &report) {
+        // An older one is meant, so the same one again is the end: a person has named it.
+        let before = tried.len();
+        tried.extend(backups_of(&plan));
+        let is_new = tried.len() > before;
+        if args.try_older && is_new && found_bad_backup(&plan, &report) {
             progress.say("the backup is damaged: going on with the next older one");
             continue;
         }
         return Ok(render::run(&report));
     }
+}
+
+fn ask(world: &World, args: &RestoreArgs, plan: &Plan, progress: &Progress) -> Result<(), Failure> {
+    let names = args.components.join(" ");
+    let word = if args.all { "all" } else { names.as_str() };
+    let question = match &args.into {
+        Some(into) => format!("this moves aside what stands at {}", into.display()),
+        None => format!("this replaces `{word}` in environment {}", world.environment),
+    };
+    if !args.yes {
+        plan.notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
+    }
+    confirm(args.yes, &question, word)
+}
+
+/// Returns the backups that a plan restores.
+fn backups_of(plan: &Plan) -> impl Iterator<Item = BackupId> {
+    plan.steps.iter().filter_map(|step| match &step.action {
+        Action::RestoreBeside { backup, .. } => Some(backup.clone()),
+        _ => None,
+    })
 }
 
 /// Surveys and plans what `args` ask for.
@@ -78,10 +104,10 @@ pub(crate) fn make_plan(world: &World, args: &RestoreArgs) -> Result<(RunId, Pla
         return Ok((run, plan));
     }
     let options = RestoreOptions {
-        target: args.to.parse::<RecoveryTarget>().unwrap_or(RecoveryTarget::Latest),
-        destination: destination(scope, &facts, args)?,
+        target: parse_target(&args.to)?,
+        destination: destination(world, scope, &facts, args)?,
         replace: args.replace,
-        failed_at: args.failed_at.as_deref().map(parse_time).transpose()?,
+        failed_at: args.failed_at.as_deref().map(|text| parse_past(text, facts.now)).transpose()?,
     };
     let plan = plan(scope, &facts, &options)?;
     Ok((run, plan))
@@ -97,7 +123,68 @@ fn parse_time(text: &str) -> Result<Timestamp, Failure> {
     })
 }
 
-fn destination(scope: Scope<'_>, facts: &Facts, args: &RestoreArgs) -> Result<Destination, Failure> {
+fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let time = parse_time(text)?;
+    if time > now {
+        let error = format!("`{text}` is in the future: it is {now} now");
+        return Err(Failure::new(Kind::Input, error, "give the time at which the failure began"));
+    }
+    Ok(time)
+}
+
+/// What looks like a time and is none is not an id: a person who mistypes one must not get another state.
+fn parse_target(text: &str) -> Result<RecoveryTarget, Failure> {
+    let target = text.parse::<RecoveryTarget>().unwrap_or(RecoveryTarget::Latest);
+    let is_date =
+        text.len() >= 8 && text.bytes().take(4).all(|b| b.is_ascii_digit()) && text.as_bytes()[4] == b'-';
+    match target {
+        RecoveryTarget::Named(_) if is_date => parse_time(text).map(RecoveryTarget::Before),
+        RecoveryTarget::Named(name) if name.is_empty() => Err(Failure::new(
+            Kind::Input,
+            "`--to` is empty",
+            "give `latest`, `latest-proven`, a time, a backup's id or its label",
+        )),
+        target => Ok(target),
+    }
+}
+
+/// A place that something of the platform's own needs would be replaced behind the back of every guard rail.
+fn refuse_own_places(world: &World, targets: &[PathBuf]) -> Result<(), Failure> {
+    let real = |path: &Path| {
+        let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+        there.map_or(path.to_owned(), |(above, real)| {
+            real.join(path.strip_prefix(above).unwrap_or(Path::new("")))
+        })
+    };
+    let mut own: Vec<(String, PathBuf)> = vec![("the state of Muster".into(), world.state.clone())];
+    own.extend(
+        world.platform.repository.iter().map(|one| ("the repository".into(), one.location.clone().into())),
+    );
+    for (name, driver) in &world.components {
+        own.extend(driver.targets().into_iter().map(|path| (format!("`{name}`"), path)));
+    }
+    for target in targets.iter().map(|target| real(target)) {
+        for (what, path) in &own {
+            let path = real(path);
+            if target.starts_with(&path) || path.starts_with(&target) {
+                let error = format!("{} is the place of {what}, or in it, or around it", target.display());
+                return Err(Failure::new(
+                    Kind::Input,
+                    error,
+                    "to restore in place leave `--into` out; else choose another place",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn destination(
+    world: &World,
+    scope: Scope<'_>,
+    facts: &Facts,
+    args: &RestoreArgs,
+) -> Result<Destination, Failure> {
     let Some(into) = &args.into else { return Ok(Destination::InPlace) };
     let fail = |path: &Path, error: std::io::Error| {
         Failure::new(
@@ -108,7 +195,7 @@ fn destination(scope: Scope<'_>, facts: &Facts, args: &RestoreArgs) -> Result<De
     };
     let into = std::path::absolute(into).map_err(|error| fail(into, error))?;
     // The shape of the backup decides how many places are needed, not today's configuration.
-    let target = args.to.parse::<RecoveryTarget>().unwrap_or(RecoveryTarget::Latest);
+    let target = parse_target(&args.to)?;
     let component = &facts.components[0].name;
     let backup = muster_plan::choose::choose(facts, component, &target)?;
     let paths = if backup.record.paths.is_empty() {
@@ -120,6 +207,7 @@ fn destination(scope: Scope<'_>, facts: &Facts, args: &RestoreArgs) -> Result<De
         [_] if !(into.is_dir() && is_file_component(scope, component)) => vec![into.clone()],
         several => several.iter().map(|path| into.join(path.file_name().unwrap_or_default())).collect(),
     };
+    refuse_own_places(world, &targets)?;
     let mut is_empty = true;
     for target in &targets {
         is_empty &= is_free(target).map_err(|error| fail(target, error))?;

@@ -28,6 +28,7 @@ pub(super) fn run(global: &Global, args: &ResumeArgs) -> Result<Answer, Failure>
         let question = format!("this continues the {} of run {}", record.plan.verb.word(), record.report.run);
         confirm(args.yes, &question, record.plan.verb.word())?;
     }
+    progress.expect(&record.plan.steps);
     let report = execute::resume(&world, &args.run, &progress)?;
     Ok(render::run(&report))
 }

@@ -58,7 +58,11 @@ pub(super) fn find(given: Option<&Path>, environment: &dyn Environment) -> Resul
         let finding = Finding::error(format!("there is no file `{}`", file.display()));
         return Err(finding.hint("correct `--config`, or run `muster init` to write one"));
     }
-    let file = clean(&file);
+    let file = match (file.parent(), file.file_name()) {
+        // `-c ../other/muster.yaml`: no path of the configuration should have the `..` in it.
+        (Some(folder), Some(name)) if given.is_some() => environment.real(folder).join(name),
+        _ => clean(&file),
+    };
     let folder = file.parent().unwrap_or(Path::new("/")).to_path_buf();
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if let Some((stem, own)) = name.split_once('.') {

@@ -33,6 +33,10 @@ pub trait Environment {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Returns a file's permission bits.
     fn mode(&self, path: &Path) -> io::Result<u32>;
+    /// Returns a folder's own path, without `..` and links; the path as it is where that cannot be told.
+    fn real(&self, folder: &Path) -> PathBuf {
+        folder.to_owned()
+    }
     /// Runs a shell line and returns its standard output, or in one line why there is none.
     fn run(&self, line: &str) -> Result<String, String>;
 }
@@ -61,6 +65,10 @@ impl Environment for SystemEnvironment {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn real(&self, folder: &Path) -> PathBuf {
+        folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
     }
 
     fn mode(&self, path: &Path) -> io::Result<u32> {

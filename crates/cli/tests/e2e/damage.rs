@@ -112,7 +112,7 @@ fn a_damaged_backup_is_named_and_with_try_older_the_next_older_one_is_restored()
     platform.back_up();
     let before: Vec<Object> = objects(&platform.sandbox.repository(), ObjectKind::Pack);
     sqlite::sqlite_with_rows(&platform.sandbox.database(), 20_000);
-    platform.back_up();
+    let newest = platform.back_up()["database"].clone();
     sqlite::sqlite_with_rows(&platform.sandbox.database(), 20_100);
     let new = objects(&platform.sandbox.repository(), ObjectKind::Pack)
         .into_iter()
@@ -123,6 +123,8 @@ fn a_damaged_backup_is_named_and_with_try_older_the_next_older_one_is_restored()
     let refused = platform.run(&["restore", "database", "--yes"]);
     refused.assert_exit(20);
     platform.assert_rows(20_100);
+    let named = platform.run(&["restore", "database", "--to", &newest, "--yes", "--try-older"]);
+    named.assert_exit(20);
     platform.well(&["restore", "database", "--yes", "--try-older"]);
     platform.assert_rows(100);
 }

@@ -50,6 +50,40 @@ fn a_time_without_zone_is_refused() {
     let refused = platform.run(&["restore", "database", "--failed-at", "2026-05-01 10:00", "--yes"]);
     refused.assert_exit(2);
     assert!(refused.stderr.contains("zone"), "{}", refused.stderr);
+    let mistyped = platform.run(&["restore", "database", "--to", "2026-05-01T10:00:00", "--yes"]);
+    mistyped.assert_exit(2);
+    assert!(mistyped.stderr.contains("zone"), "{}", mistyped.stderr);
+    let future = platform.run(&["restore", "database", "--failed-at", "2999-01-01T00:00:00Z", "--yes"]);
+    future.assert_exit(2);
+    assert!(future.stderr.contains("future"), "{}", future.stderr);
+}
+
+#[test]
+fn a_wrong_option_is_one_document_for_programs_too() {
+    let platform = Platform::new();
+    let refused = platform.run(&["restore", "--nonsense", "--json"]);
+    refused.assert_exit(2);
+    assert_eq!(refused.json()["error"]["kind"], "input");
+}
+
+#[test]
+fn a_label_that_could_be_taken_for_something_else_is_refused() {
+    let platform = Platform::new();
+    for label in ["latest", "", "a\nb", "2026-05-01T10:00:00Z"] {
+        platform.run(&["backup", "--label", label]).assert_exit(2);
+    }
+    assert!(platform.list().is_empty());
+}
+
+#[test]
+fn a_configuration_that_is_named_by_a_winding_path_means_the_same_places() {
+    let platform = Platform::new();
+    platform.back_up();
+    let folder = platform.sandbox.path().join("elsewhere");
+    fs::create_dir(&folder).unwrap();
+    let cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), &folder);
+    cli.run(&["-c", "../muster.yaml", "backup"]).assert_exit(0);
+    cli.run(&["-c", "../muster.yaml", "restore", "--all", "--yes"]).assert_exit(0);
 }
 
 #[test]

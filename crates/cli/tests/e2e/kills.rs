@@ -266,7 +266,12 @@ fn a_proof_that_is_killed_leaves_nothing_behind_and_proves_nothing() {
                     "{hit}: a kill says nothing of the backup"
                 );
             }
-            platform.well(&["prove"]);
+            let runs = platform.well(&["runs", "--json"]).json();
+            let run = runs["runs"][0]["id"].as_str().unwrap().to_owned();
+            let report = platform.well(&["resume", &run, "--json"]).json();
+            for proof in report["proofs"].as_array().unwrap() {
+                assert_eq!(proof["outcome"], "proven", "{hit}: what was lost with the sandbox is no damage");
+            }
             platform.assert_nothing_left();
         },
     );

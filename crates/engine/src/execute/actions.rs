@@ -8,7 +8,7 @@ use muster_types::{
     ByteSize, Explain, Kind, Span,
     backup::{BackupId, Identity, Method, Witness},
     config::Assertion,
-    event::What,
+    event::{Unwatched, Watcher, What},
     facts::{ProofFact, ProofOutcome},
     plan::{Action, KeptData, Step, SwapMove, Verb},
 };
@@ -16,7 +16,7 @@ use muster_types::{
 use super::{Executor, StepEffect};
 use crate::{
     EngineError,
-    sweep::{remove_kept, remove_tree},
+    sweep::{holds_more, is_half_done, remove_kept, remove_tree},
 };
 
 impl Executor<'_> {
@@ -118,7 +118,8 @@ impl Executor<'_> {
             ready,
             within.duration(),
             self.world.clock.as_ref(),
-            self.observer,
+            // Starting what this run has stopped is part of stopping it well.
+            if self.observer.is_cancelled() { &Unwatched as &dyn Watcher } else { self.observer },
         )?;
         Ok(StepEffect::default())
     }
@@ -181,9 +182,22 @@ impl Executor<'_> {
     }
 
     fn swap(&self, component: &str, moves: &[SwapMove]) -> Result<StepEffect, EngineError> {
-        self.world.component(component)?.swap(moves)?;
+        let driver = self.world.component(component)?;
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        // A swap without anything to put in place would look like one that is done.
+        let is_gone = |one: &&SwapMove| !is_there(&one.from) && !is_half_done(one);
+        let gone = moves.iter().filter(is_gone).count();
+        if gone == moves.len() || (gone > 0 && self.plan.verb == Verb::Undo) {
+            let first = moves.iter().find(is_gone).map(|one| one.from.clone());
+            return Err(EngineError::NothingToSwap(first.unwrap_or_default()));
+        }
+        // Asked again: since the first time a whole restore has gone by, and services come back by themselves.
+        if moves.iter().any(|one| driver.targets().contains(&one.target)) {
+            driver.check_unused()?;
+        }
+        let result = driver.swap(moves);
         let mut events = Vec::new();
-        if self.plan.verb == Verb::Undo {
+        if self.plan.verb == Verb::Undo && result.is_ok() {
             // The old data is in place again: what the earlier run had kept is used up.
             let journal = self.world.journal.events()?;
             let used = crate::fold::kept(&journal).into_iter().find(|one| {
@@ -192,16 +206,26 @@ impl Executor<'_> {
             });
             events.extend(used.as_ref().map(released));
         }
-        if moves.iter().any(|one| one.kept.symlink_metadata().is_ok()) {
+        if moves.iter().any(|one| is_there(&one.kept)) {
             let kept = KeptData {
                 run: self.run.clone(),
                 component: component.to_owned(),
                 moves: moves.to_vec(),
                 at: self.world.clock.now(),
+                holds_more: holds_more(self.world, component),
             };
             events.push(What::DataKept { kept });
         }
-        Ok(StepEffect { summary: None, events })
+        match result {
+            Ok(()) => Ok(StepEffect { summary: None, events }),
+            Err(error) => {
+                // What was moved aside before it failed can be put back all the same.
+                for event in events {
+                    self.emit(event)?;
+                }
+                Err(error.into())
+            }
+        }
     }
 
     fn check(&self, name: &str, within: Span) -> Result<StepEffect, EngineError> {
