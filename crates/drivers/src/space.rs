@@ -22,5 +22,6 @@ fn free_space(folder: &Path) -> Option<FreeSpace> {
     let found = statvfs(there).ok()?;
     let blocks = if geteuid().is_root() { found.f_bfree } else { found.f_bavail };
     let device = std::fs::metadata(there).ok()?.dev();
-    Some(FreeSpace { path: folder.to_owned(), device, free_bytes: blocks.saturating_mul(found.f_frsize) })
+    let free_bytes = blocks.saturating_mul(found.f_frsize);
+    Some(FreeSpace { path: folder.to_owned(), is_absent: there != folder, device, free_bytes })
 }

@@ -212,6 +212,9 @@ fn in_place(
             return Err(PlanError::InUse { component: component.name.clone(), by });
         }
     }
+    for place in pairs.iter().flat_map(|pair| &pair.component.beside).filter(|place| place.is_absent) {
+        notes.push(format!("{} is not there and will be made: is its disk mounted?", place.path.display()));
+    }
     steps.extend(room(pairs));
     for (service, _) in services.iter().rev() {
         let action = Action::StopService { service: (*service).clone() };

@@ -87,7 +87,12 @@ fn component(name: &str, source: &str) -> ComponentFacts {
         fingerprint: Some("another mark".into()),
         last_write: None,
         open_by: Vec::new(),
-        beside: vec![FreeSpace { path: "/srv".into(), device: 1, free_bytes: ByteSize(1 << 30).0 }],
+        beside: vec![FreeSpace {
+            path: "/srv".into(),
+            is_absent: false,
+            device: 1,
+            free_bytes: ByteSize(1 << 30).0,
+        }],
     }
 }
 

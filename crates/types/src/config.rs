@@ -281,7 +281,7 @@ pub struct Keep {
 
 /// How many: a number, or `all`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it is neither a number nor `all`: write `7`, or `all`")]
 pub enum KeepCount {
     /// At most this many.
     Count(u32),

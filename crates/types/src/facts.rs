@@ -39,6 +39,9 @@ pub struct ComponentFacts {
 pub struct FreeSpace {
     /// The folder.
     pub path: PathBuf,
+    /// Whether the folder is not there yet; `device` and `free_bytes` are those of the nearest one above.
+    #[serde(default)]
+    pub is_absent: bool,
     /// The file system's device number: folders with the same one share their room.
     #[serde(default)]
     pub device: u64,

@@ -69,7 +69,11 @@ pub(super) fn files(folder: &Path, size: u64) -> anyhow::Result<()> {
         let place = folder.join(format!("{:03}", number / 100));
         fs::create_dir_all(&place)?;
         let count_usize = usize::try_from(count)?;
-        let content = if number % 2 == 0 { text(&mut noise, count_usize) } else { noise.bytes(count_usize) };
+        let content = if (number / SIZES.len()).is_multiple_of(2) {
+            text(&mut noise, count_usize)
+        } else {
+            noise.bytes(count_usize)
+        };
         fs::write(place.join(format!("file-{number}")), content)?;
         made += count;
     }

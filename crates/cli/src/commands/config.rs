@@ -61,15 +61,13 @@ fn check(global: &Global) -> Result<Answer, Failure> {
 /// Loads a configuration and looks also at the repository's key, which other commands read only when they need it.
 fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
     let mut loaded = config::load(options, &SystemEnvironment)?;
-    let (errors, warnings): (Vec<_>, Vec<_>) = loaded
-        .look_at_repository_key(&SystemEnvironment)
-        .into_iter()
-        .partition(|finding| finding.severity == Severity::Error);
+    let findings = loaded.look_at_repository_key(&SystemEnvironment).into_iter().chain(look::look(&loaded));
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        findings.partition(|finding| finding.severity == Severity::Error);
     if !errors.is_empty() {
         return Err(ConfigError { findings: errors });
     }
     loaded.warnings.extend(warnings);
-    loaded.warnings.extend(look::look(&loaded));
     Ok(loaded)
 }
 

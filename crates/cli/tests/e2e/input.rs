@@ -130,3 +130,22 @@ fn two_backups_at_the_same_time_are_both_whole() {
     platform.well(&["verify", "--read-data"]);
     platform.well(&["prove"]);
 }
+
+#[test]
+fn a_configuration_that_no_backup_could_be_taken_of_is_not_called_sound() {
+    let platform = Platform::new();
+    let uploads = platform.sandbox.uploads();
+    let link = platform.sandbox.path().join("link");
+    std::os::unix::fs::symlink(&uploads, &link).unwrap();
+    let (sound, shown) = (platform.sandbox.config(), uploads.display().to_string());
+    for (text, word) in [
+        (sound.replace(&format!("[{shown}]"), &format!("[{}]", link.display())), "symbolic link"),
+        (sound.replace(&format!("[{shown}]"), &format!("[{shown}]\n    exclude: [\"[\"]")), "glob"),
+        (sound.replace("keep: {last: 3}", "keep: {last: -1}"), "a number"),
+    ] {
+        platform.sandbox.write_config(&text);
+        let refused = platform.run(&["config", "check"]);
+        refused.assert_exit(2);
+        assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
+    }
+}

@@ -1,14 +1,19 @@
-//! What a sound configuration still makes somebody look at: paths that are not there.
+//! What a well-formed configuration still makes somebody look at: paths that are not there, links, globs that are none.
 //!
-//! In: what was loaded. Out: warnings. On a new host nothing is there before the first restore, so none is an error.
+//! In: what was loaded. Out: findings. On a new host nothing is there before the first restore, so an absent path is a
+//! warning; what no backup could be taken of is an error.
 //!
 //! It only asks whether a path exists, and never opens one.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use muster_types::config::Component;
+use muster_drivers::component;
+use muster_types::{Explain, config::Component};
 
-use crate::config::{Finding, Loaded};
+use crate::{
+    clock::SystemClock,
+    config::{Finding, Loaded},
+};
 
 /// Looks at what a configuration names.
 pub(super) fn look(loaded: &Loaded) -> Vec<Finding> {
@@ -19,14 +24,36 @@ pub(super) fn look(loaded: &Loaded) -> Vec<Finding> {
     let of_services = platform.services.iter().filter_map(|(name, service)| {
         Some((format!("service `{name}`"), service.compose.as_ref()?.file.clone()))
     });
-    of_components
-        .chain(of_services)
-        .filter(|(_, path)| !path.exists())
-        .map(|(what, path)| {
-            Finding::warning(format!("{} of {what} is not there", path.display()))
-                .hint("correct the path; on a new host that is yet to be restored, nothing is wrong")
+    let absent = of_components.chain(of_services).filter(|(_, path)| !path.exists()).map(|(what, path)| {
+        Finding::warning(format!("{} of {what} is not there", path.display()))
+            .hint("correct the path; on a new host that is yet to be restored, nothing is wrong")
+    });
+    absent.chain(links(loaded)).chain(refused(loaded)).collect()
+}
+
+/// A restore would replace a link and leave what it points to, so no backup is taken through one.
+fn links(loaded: &Loaded) -> impl Iterator<Item = Finding> {
+    let named = loaded
+        .platform
+        .components
+        .iter()
+        .flat_map(|(name, one)| paths(one).into_iter().map(move |path| (name, path)));
+    named.filter(|(_, path)| path.is_symlink()).map(|(name, path)| {
+        Finding::error(format!("{} of component `{name}` is a symbolic link", path.display()))
+            .hint("name the folder or file that it points to")
+    })
+}
+
+/// What a driver would refuse at the first backup: globs that are none.
+fn refused(loaded: &Loaded) -> impl Iterator<Item = Finding> {
+    loaded.platform.components.iter().filter_map(|(name, definition)| {
+        let error = component::open(name, definition, Arc::new(SystemClock)).err()?;
+        let finding = Finding::error(format!("component `{name}`: {error}"));
+        Some(match error.hint() {
+            Some(hint) => finding.hint(hint.0),
+            None => finding,
         })
-        .collect()
+    })
 }
 
 fn paths(component: &Component) -> Vec<PathBuf> {
