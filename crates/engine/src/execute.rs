@@ -50,7 +50,9 @@ pub fn execute(
     };
     let executor = Executor { world, run, plan, observer };
     executor.emit(begun)?;
-    executor.run_steps(&BTreeSet::new())
+    let report = executor.run_steps(&BTreeSet::new());
+    lock::bury(&world.locks(), run);
+    report
 }
 
 /// Continues a run that was interrupted or has failed.
@@ -74,7 +76,9 @@ pub fn resume(world: &World, id: &str, observer: &dyn Observer) -> Result<RunRep
     let record = find()?;
     let executor = Executor { world, run: &run, plan: &record.plan, observer };
     executor.emit(What::RunResumed { process: process::this() })?;
-    executor.run_steps(&finished(&record))
+    let report = executor.run_steps(&finished(&record));
+    lock::bury(&world.locks(), &run);
+    report
 }
 
 fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), EngineError> {
