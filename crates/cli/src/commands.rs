@@ -50,7 +50,8 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "muster", &mut script);
-            Ok(Answer::new(String::from_utf8_lossy(&script).into_owned(), serde_json::Value::Null))
+            let script = String::from_utf8_lossy(&script).into_owned();
+            Ok(Answer::new(script.clone(), serde_json::json!({"script": script})))
         }
     }
 }

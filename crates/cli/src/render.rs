@@ -320,7 +320,7 @@ pub(crate) fn verification(report: &VerifyReport) -> String {
         text.push('\n');
     }
     if !report.findings.is_empty() {
-        text.push_str("hint:  take new backups now, then try what is left with `muster prove`\n");
+        text.push_str("hint:  new backups would share what is damaged: begin a new repository beside this one, and try what is left with `muster prove` (docs/recovering.md)\n");
     }
     text
 }
@@ -352,12 +352,15 @@ pub(crate) fn foreign(report: &ForeignReport) -> String {
     text
 }
 
+/// The word for a run that was stopped, or whose process died.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
 /// Returns the state of a run in one word; a run without end whose process died is `interrupted`.
 pub(crate) fn run_state(record: &RunRecord) -> String {
     match record.report.outcome {
         Some(outcome) => outcome_word(outcome),
         None if process::is_alive(record.process) => "running".into(),
-        None => "interrupted".into(),
+        None => INTERRUPTED.into(),
     }
 }
 

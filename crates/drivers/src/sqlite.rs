@@ -179,19 +179,19 @@ impl ComponentDriver for SqliteDriver {
             Ok((unchecked, found))
         })?;
         let tables = found.keys().filter(|name| name.starts_with("rows:")).count();
-        let rows: u64 = found
+        let rows: usize = found
             .iter()
             .filter(|(name, _)| name.starts_with("rows:"))
-            .filter_map(|(_, rows)| rows.parse::<u64>().ok())
+            .filter_map(|(_, rows)| rows.parse::<usize>().ok())
             .sum();
         let held = if assertions.is_empty() {
             String::new()
         } else {
-            format!(", {} assertions held", assertions.len())
+            format!(", {} held", counted(assertions.len(), "assertion"))
         };
         let integrity =
             if unchecked.is_some() { "rows readable (indexes need the application)" } else { "integrity ok" };
-        Ok(format!("{integrity}, {tables} tables, {rows} rows{held}"))
+        Ok(format!("{integrity}, {}, {}{held}", counted(tables, "table"), counted(rows, "row")))
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {
@@ -210,6 +210,10 @@ impl ComponentDriver for SqliteDriver {
         self.check_place()?;
         swap::swap(moves, &SQLITE_COMPANIONS)
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Sizes and times of the database and its log: equal later means that nothing was written since.

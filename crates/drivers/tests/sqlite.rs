@@ -386,7 +386,7 @@ fn assertions_are_evaluated_on_the_restored_file() {
         let assertion = Assertion { sql: Some(sql.into()), path: None, expect: expect.map(str::to_owned) };
         driver(&path).verify(&[taken.place()], &taken.witness, &[assertion], &Unwatched)
     };
-    assert!(verify("select count(*) from entries", Some(">= 10")).unwrap().contains("1 assertions held"));
+    assert!(verify("select count(*) from entries", Some(">= 10")).unwrap().contains("1 assertion held"));
     assert_eq!(verify("select count(*) from entries", Some("> 10")).unwrap_err().kind(), Kind::Corrupt);
     assert_eq!(verify("select id from entries where id < 0", None).unwrap_err().kind(), Kind::Corrupt);
     assert_ne!(

@@ -254,7 +254,7 @@ fn in_place(
             action,
         ));
     }
-    steps.extend(smoke_checks(scope, notes));
+    steps.extend(smoke_checks(scope, GROUP, notes));
     Ok(())
 }
 
@@ -339,7 +339,8 @@ pub(crate) fn beside(scope: Scope<'_>, target: &Path, suffix: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
-fn smoke_checks(scope: Scope<'_>, notes: &mut Vec<String>) -> Vec<Step> {
+/// The checks that confirm that the platform works, for the end of a run.
+pub(crate) fn smoke_checks(scope: Scope<'_>, group: &str, notes: &mut Vec<String>) -> Vec<Step> {
     let steps: Vec<Step> = scope
         .platform
         .checks
@@ -348,7 +349,7 @@ fn smoke_checks(scope: Scope<'_>, notes: &mut Vec<String>) -> Vec<Step> {
         .map(|(name, _)| {
             step(
                 format!("check:{name}"),
-                GROUP,
+                group,
                 StepClass::Observe,
                 format!("check {name}"),
                 Action::Check { check: name.clone(), within: CHECK_WITHIN },

@@ -8,7 +8,7 @@ use muster_types::{
 
 use crate::{
     PlanError,
-    restore::{READY_WITHIN, beside, is_of, targets_of},
+    restore::{READY_WITHIN, beside, is_of, smoke_checks, targets_of},
     scope::{Scope, step},
 };
 
@@ -62,10 +62,13 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         let action = Action::StartService { service: service.clone(), within };
         add(format!("start:{service}"), StepClass::Idempotent, format!("start {service}"), action);
     }
+    let mut notes = Vec::new();
+    steps.extend(smoke_checks(scope, "undo", &mut notes));
     let mut plan = scope.plan(Verb::Undo, facts, steps);
     plan.notes = newest
         .iter()
         .map(|one| format!("{}: the data that run {} moved aside at {}", one.component, one.run, one.at))
+        .chain(notes)
         .collect();
     Ok(plan)
 }

@@ -1,7 +1,7 @@
 //! `muster show`: one backup, or one run.
 
 use muster_engine::fold;
-use muster_types::Kind;
+use muster_types::{Kind, event::RunOutcome};
 use serde_json::json;
 
 use crate::{
@@ -16,10 +16,14 @@ pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
     let world = app::open_world(app::load(global, Intent::Read)?)?;
     let events = world.journal.events()?;
     if let Some(record) = fold::run(&events, &args.id) {
-        let mut answer = render::run(&record.report).with_code(0);
+        let mut report = record.report.clone();
         // The clock of a recovery runs from the failure, in whatever process and however often it was resumed.
-        let from = record.plan.failed_at.unwrap_or(record.report.begun_at).min(record.report.begun_at);
-        let until = record.report.ended_at.unwrap_or(world.clock.now());
+        let from = record.plan.failed_at.unwrap_or(report.begun_at).min(report.begun_at);
+        let until = report.ended_at.unwrap_or(world.clock.now());
+        if render::run_state(&record) == render::INTERRUPTED {
+            report.outcome = Some(RunOutcome::Interrupted);
+        }
+        let mut answer = render::run(&report).with_code(0);
         answer.document["clock_seconds"] = json!(until.duration_since(from).as_secs_f64());
         return Ok(answer);
     }

@@ -301,6 +301,7 @@ fn a_run_whose_data_was_replaced_since_is_not_continued() {
     assert!(running.kill());
     let runs = platform.well(&["runs", "--json"]).json();
     let run = runs["runs"][0]["id"].as_str().unwrap().to_owned();
+    let _listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     platform.well(&["restore", "database", "--undo", "--yes"]);
     let refused = platform.run(&["resume", &run, "--yes"]);
     refused.assert_exit(1);
