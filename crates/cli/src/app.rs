@@ -11,8 +11,9 @@ use std::{
 
 use muster_drivers::{component, services};
 use muster_engine::{journal::Journal, world::World};
+use muster_plan::Scope;
 use muster_repo::{Location, Repo, keys};
-use muster_types::{Clock, Explain, Kind, Mask, Secret, Timestamp, backup::RunId};
+use muster_types::{Clock, Explain, Kind, Mask, Secret, Timestamp, backup::RunId, plan::Mode};
 
 use crate::{
     args::Global,
@@ -160,9 +161,29 @@ pub(crate) fn component_names(world: &World, given: &[String]) -> Result<Vec<Str
     Ok(names)
 }
 
-/// Returns the scratch folder of a run.
-pub(crate) fn scratch(world: &World, run: &RunId) -> PathBuf {
-    world.scratch_root().join(&run.0)
+/// What a person asks for, before it is planned: the id of its run and the folder for its temporary copies.
+pub(crate) struct Request {
+    pub(crate) run: RunId,
+    scratch: PathBuf,
+}
+
+impl Request {
+    /// Makes the id of a new run.
+    pub(crate) fn new(world: &World, now: Timestamp) -> Self {
+        let run = new_run(now);
+        Self { scratch: world.scratch_root().join(&run.0), run }
+    }
+
+    /// Returns what every plan rests on besides facts.
+    pub(crate) fn scope<'a>(&'a self, world: &'a World, mode: Mode) -> Scope<'a> {
+        Scope {
+            platform: &world.platform,
+            environment: &world.environment,
+            run: &self.run,
+            scratch: &self.scratch,
+            mode,
+        }
+    }
 }
 
 fn host() -> String {

@@ -2,14 +2,14 @@
 
 use muster_engine::{execute, survey, world::World};
 use muster_plan::{
-    RecoveryTarget, Scope,
+    RecoveryTarget,
     backup::{BackupOptions, plan},
 };
 use muster_types::{Kind, plan::Mode};
 
 use crate::{
     answer::Answer,
-    app::{self, Intent},
+    app::{self, Intent, Request},
     args::{BackupArgs, Global},
     exit::Failure,
     progress::Progress,
@@ -41,20 +41,13 @@ fn check_label(label: &str) -> Result<(), Failure> {
 pub(crate) fn back_up(world: &World, args: &BackupArgs, progress: &Progress) -> Result<Answer, Failure> {
     let names = app::component_names(world, &args.components)?;
     let facts = survey::survey(world, &names)?;
-    let run = app::new_run(facts.now);
-    let scratch = app::scratch(world, &run);
-    let scope = Scope {
-        platform: &world.platform,
-        environment: &world.environment,
-        run: &run,
-        scratch: &scratch,
-        mode: Mode::Live,
-    };
+    let request = Request::new(world, facts.now);
+    let scope = request.scope(world, Mode::Live);
     let options = BackupOptions { label: args.label.clone(), pin: args.pin };
     let plan = plan(scope, &facts, &options);
     if args.dry_run {
         return Ok(render::plan(&plan));
     }
-    let report = execute::execute(world, &run, &plan, progress)?;
+    let report = execute::execute(world, &request.run, &plan, progress)?;
     Ok(render::run(&report))
 }

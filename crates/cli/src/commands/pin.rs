@@ -1,12 +1,12 @@
 //! `muster pin`: keep a backup whatever the retention rules say, or give it back to them.
 
 use muster_engine::{execute, survey};
-use muster_plan::{Scope, pin};
+use muster_plan::pin;
 use muster_types::{Kind, backup::Backup, plan::Mode};
 
 use crate::{
     answer::Answer,
-    app::{self, Intent},
+    app::{self, Intent, Request},
     args::{Global, PinArgs},
     exit::Failure,
     progress::Progress,
@@ -32,16 +32,9 @@ pub(super) fn run(global: &Global, args: &PinArgs) -> Result<Answer, Failure> {
         }
         _ => labelled,
     };
-    let run = app::new_run(facts.now);
-    let scratch = app::scratch(&world, &run);
-    let scope = Scope {
-        platform: &world.platform,
-        environment: &world.environment,
-        run: &run,
-        scratch: &scratch,
-        mode: Mode::Live,
-    };
+    let request = Request::new(&world, facts.now);
+    let scope = request.scope(&world, Mode::Live);
     let plan = pin::plan(scope, &facts, &chosen, !args.remove);
     let progress = Progress::new(global.quiet || global.json);
-    Ok(render::run(&execute::execute(&world, &run, &plan, &progress)?))
+    Ok(render::run(&execute::execute(&world, &request.run, &plan, &progress)?))
 }

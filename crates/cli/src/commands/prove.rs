@@ -1,7 +1,7 @@
 //! `muster prove`: restore backups in a sandbox, compare, time.
 
 use muster_engine::{execute, survey};
-use muster_plan::{RecoveryTarget, Scope, choose, prove};
+use muster_plan::{RecoveryTarget, choose, prove};
 use muster_types::{
     Kind,
     backup::{Backup, Method},
@@ -11,7 +11,7 @@ use muster_types::{
 
 use crate::{
     answer::Answer,
-    app::{self, Intent},
+    app::{self, Intent, Request},
     args::{Global, ProveArgs},
     exit::{self, Failure},
     progress::Progress,
@@ -32,22 +32,15 @@ pub(crate) fn prove_newest(
 ) -> Result<Answer, Failure> {
     let names = app::component_names(world, &args.components)?;
     let facts = survey::survey(world, &names)?;
-    let run = app::new_run(facts.now);
-    let scratch = app::scratch(world, &run);
-    let scope = Scope {
-        platform: &world.platform,
-        environment: &world.environment,
-        run: &run,
-        scratch: &scratch,
-        mode: Mode::Live,
-    };
+    let request = Request::new(world, facts.now);
+    let scope = request.scope(world, Mode::Live);
     let backups: Vec<&Backup> =
         names.iter().map(|name| pick(&facts, name, args)).collect::<Result<_, _>>()?;
     let plan = prove::plan(scope, &facts, &backups);
     if args.dry_run {
         return Ok(render::plan(&plan));
     }
-    let report = execute::execute(world, &run, &plan, progress)?;
+    let report = execute::execute(world, &request.run, &plan, progress)?;
     let is_damaged = report.proofs.iter().any(|proof| proof.outcome == ProofOutcome::Failed);
     let answer = render::run(&report);
     Ok(if is_damaged { answer.with_code(exit::DAMAGED) } else { answer })

@@ -1,15 +1,12 @@
 //! `muster prune`: forget what no rule keeps, free its space.
 
 use muster_engine::{execute, fold, survey};
-use muster_plan::{
-    Scope,
-    prune::{decide, plan},
-};
+use muster_plan::prune::{decide, plan};
 use muster_types::plan::{Action, Mode};
 
 use crate::{
     answer::Answer,
-    app::{self, Intent},
+    app::{self, Intent, Request},
     args::{Global, PruneArgs},
     confirm::confirm,
     exit::Failure,
@@ -22,15 +19,8 @@ pub(super) fn run(global: &Global, args: &PruneArgs) -> Result<Answer, Failure> 
     let world = app::open_world(app::load(global, intent)?)?;
     let names = app::component_names(&world, &[])?;
     let facts = survey::survey(&world, &names)?;
-    let run = app::new_run(facts.now);
-    let scratch = app::scratch(&world, &run);
-    let scope = Scope {
-        platform: &world.platform,
-        environment: &world.environment,
-        run: &run,
-        scratch: &scratch,
-        mode: Mode::Live,
-    };
+    let request = Request::new(&world, facts.now);
+    let scope = request.scope(&world, Mode::Live);
     let events = world.journal.events()?;
     let needed = fold::needed(&events, facts.now);
     let decisions = decide(scope, &facts, &needed);
@@ -51,6 +41,6 @@ pub(super) fn run(global: &Global, args: &PruneArgs) -> Result<Answer, Failure> 
         )?;
     }
     let progress = Progress::new(global.quiet || global.json);
-    let report = execute::execute(&world, &run, &plan, &progress)?;
+    let report = execute::execute(&world, &request.run, &plan, &progress)?;
     Ok(render::run(&report))
 }

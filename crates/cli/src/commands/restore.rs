@@ -22,7 +22,7 @@ use muster_types::{
 
 use crate::{
     answer::Answer,
-    app::{self, Intent},
+    app::{self, Intent, Request},
     args::{Global, RestoreArgs},
     confirm::confirm,
     exit::Failure,
@@ -89,19 +89,12 @@ pub(crate) fn make_plan(world: &World, args: &RestoreArgs) -> Result<(RunId, Pla
     }
     let names = app::component_names(world, &args.components)?;
     let facts = survey::survey(world, &names)?;
-    let run = app::new_run(facts.now);
-    let scratch = app::scratch(world, &run);
-    let scope = Scope {
-        platform: &world.platform,
-        environment: &world.environment,
-        run: &run,
-        scratch: &scratch,
-        mode: if args.drill { Mode::Drill } else { Mode::Live },
-    };
+    let request = Request::new(world, facts.now);
+    let scope = request.scope(world, if args.drill { Mode::Drill } else { Mode::Live });
     if args.undo {
         let kept = fold::kept(&world.journal.events()?);
         let plan = undo::plan(scope, &facts, &names, &kept)?;
-        return Ok((run, plan));
+        return Ok((request.run, plan));
     }
     let options = RestoreOptions {
         target: parse_target(&args.to)?,
@@ -110,7 +103,7 @@ pub(crate) fn make_plan(world: &World, args: &RestoreArgs) -> Result<(RunId, Pla
         failed_at: args.failed_at.as_deref().map(|text| parse_past(text, facts.now)).transpose()?,
     };
     let plan = plan(scope, &facts, &options)?;
-    Ok((run, plan))
+    Ok((request.run, plan))
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, Failure> {
