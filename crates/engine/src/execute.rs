@@ -222,15 +222,15 @@ impl Executor<'_> {
             }
             // Between two swaps the platform is a mixture: nobody stops it there.
             let is_between = has_swapped && self.plan.steps[index..].iter().any(is_swap);
-            has_swapped |= is_swap(step);
-            if let Err(kind) = self.run_step(step, !is_between && !step.always)? {
+            let result = self.run_step(step, !is_between && !step.always)?;
+            has_swapped |= is_swap(step) && (result.is_ok() || is_stuck(step));
+            if let Err(kind) = result {
                 failed_groups.insert(&step.group);
                 is_interrupted |= kind == Kind::Interrupted || self.observer.is_cancelled();
             }
         }
-        // A failed swap may have left the only whole copy beside: then nothing is removed, and resume goes on from there.
-        let has_failed_swap = self.has_failed_swap()?;
-        if !has_failed_swap {
+        // A swap that stopped half-way still needs what lies beside: then nothing is removed, and resume goes on from there.
+        if !self.has_stuck_swap()? {
             for message in remove_leftovers(self.world, self.run, self.plan) {
                 self.emit(What::Warning { message })?;
             }
@@ -261,11 +261,14 @@ impl Executor<'_> {
         }))
     }
 
-    fn has_failed_swap(&self) -> Result<bool, EngineError> {
+    fn has_stuck_swap(&self) -> Result<bool, EngineError> {
         let report = self.report()?;
-        Ok(self.plan.steps.iter().zip(&report.steps).any(|(step, told)| {
-            matches!(step.action, Action::Swap { .. }) && told.state == StepState::Failed
-        }))
+        Ok(self
+            .plan
+            .steps
+            .iter()
+            .zip(&report.steps)
+            .any(|(step, told)| told.state == StepState::Failed && is_stuck(step)))
     }
 
     fn report(&self) -> Result<RunReport, EngineError> {
@@ -312,6 +315,11 @@ impl Executor<'_> {
             }
         }
     }
+}
+
+/// A swap that stopped between two renames.
+fn is_stuck(step: &Step) -> bool {
+    matches!(&step.action, Action::Swap { moves, .. } if moves.iter().any(is_half_done))
 }
 
 fn is_swap(step: &Step) -> bool {

@@ -45,7 +45,7 @@ impl fmt::Display for RunId {
 
 /// What a backup was taken from, so that a restore can refuse another source.
 ///
-/// Two identities are of the same source when platform, environment, component and `source` agree.
+/// Two identities are of the same source when all but `host` agree: a host may be replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The platform's name.
