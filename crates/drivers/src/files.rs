@@ -10,7 +10,7 @@
 //!
 //! **What a restore in place means for files that are left out.** A restore swaps the whole path. What `include`,
 //! `exclude` or `max_age` leave out is not in the backup, so afterwards it is only in the old state that is kept beside,
-//! and goes with it. [`FilesDriver::leaves_out`] tells a planner to say so.
+//! and goes with it. `FilesComponent::leaves_out` tells the planner to say so.
 //!
 //! It never follows a symbolic link: a path of the component that is one is refused, because a restore would replace the
 //! link and leave the data that it points to.
@@ -43,6 +43,7 @@ use muster_types::{
     plan::SwapMove,
 };
 
+pub(crate) use self::walk::changed_at;
 use self::{ledger::Ledger, select::Selection, show::show, source::FilesSource};
 use crate::{DriverError, component::ComponentDriver, swap};
 
@@ -85,12 +86,6 @@ impl FilesDriver {
             clock,
             surveyed_bytes: Mutex::default(),
         })
-    }
-
-    /// Tells whether the configuration may leave something out of a backup, so that a restore in place loses sight of it.
-    pub fn leaves_out(&self) -> bool {
-        let FilesComponent { include, exclude, max_age, .. } = &self.component;
-        !include.is_empty() || !exclude.is_empty() || max_age.is_some()
     }
 
     fn selection_now(&self) -> Arc<Selection> {

@@ -30,7 +30,7 @@ use std::{
 
 use muster_repo::source::Source;
 use muster_types::{
-    Clock, Kind, Timestamp,
+    Clock, Kind,
     backup::{Method, Witness},
     config::{Assertion, SqliteComponent},
     event::Watcher,
@@ -43,8 +43,10 @@ pub(crate) use self::open::uri;
 use crate::{
     DriverError,
     component::ComponentDriver,
-    expect, processes, space,
-    swap::{self, SQLITE_COMPANIONS},
+    expect,
+    files::changed_at,
+    processes, space,
+    swap::{self, SQLITE_COMPANIONS, with_suffix},
 };
 
 /// How long a backup waits for a database that another process has locked.
@@ -110,7 +112,6 @@ impl ComponentDriver for SqliteDriver {
         let found = fs::metadata(&self.path).ok();
         let log = fs::metadata(with_suffix(&self.path, "-wal")).ok();
         let inodes = self.inodes();
-        let written = |found: &fs::Metadata| Timestamp::new(found.mtime(), nanoseconds(found)).ok();
         Ok(ComponentFacts {
             name: self.name.clone(),
             source: self.path.display().to_string(),
@@ -118,7 +119,7 @@ impl ComponentDriver for SqliteDriver {
             has_data: found.as_ref().is_some_and(|found| found.len() > 0),
             size_bytes: found.iter().chain(&log).map(fs::Metadata::len).sum(),
             fingerprint: fingerprint(&self.path),
-            last_write: found.iter().chain(&log).filter_map(written).max(),
+            last_write: found.iter().chain(&log).filter_map(changed_at).max(),
             open_by: if inodes.is_empty() { Vec::new() } else { processes::open_by(&inodes) },
             beside: space::beside(std::slice::from_ref(&self.path)),
         })
@@ -226,16 +227,6 @@ fn fingerprint(path: &Path) -> Option<String> {
     };
     let log = mark(&with_suffix(path, "-wal")).map(|log| format!("+{log}")).unwrap_or_default();
     Some(format!("{}{log}", mark(path)?))
-}
-
-fn nanoseconds(found: &fs::Metadata) -> i32 {
-    i32::try_from(found.mtime_nsec()).unwrap_or(0)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Runs SQLite's own check of the whole file. Returns what could not be checked, for a warning.

@@ -27,6 +27,23 @@ use crate::DriverError;
 /// What SQLite keeps beside a database.
 pub const SQLITE_COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+/// Marks a restored state that is on its way to its place.
+const PLACING: &str = "-placing";
+
+/// Tells whether a move stopped between two renames: what was restored for it is still needed, or in place.
+pub fn is_half_done(one: &SwapMove) -> bool {
+    is_there(&one.kept) || is_there(&with_suffix(&one.from, PLACING))
+}
+
+/// Tells whether the first rename of a row of moves has happened.
+pub fn has_begun(moves: &[SwapMove]) -> bool {
+    moves.iter().any(|one| is_there(&one.kept) || !is_there(&one.from))
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 /// Finishes all moves; `companions` are suffixes of files that move with each.
 ///
 /// # Errors
@@ -40,7 +57,7 @@ type Rename<'a> = dyn FnMut(&Path, &Path) -> io::Result<()> + 'a;
 
 fn swap_with(one: &SwapMove, companions: &[&str], rename: &mut Rename<'_>) -> Result<(), DriverError> {
     let SwapMove { from, target, kept } = one;
-    let placing = with_suffix(from, "-placing");
+    let placing = with_suffix(from, PLACING);
     let mut step = |from: &Path, to: &Path| {
         rename(from, to).map_err(|error| {
             let message = format!("cannot rename {} to {}", from.display(), to.display());
@@ -81,7 +98,8 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     durable::sync_folder(to.parent().unwrap_or(Path::new("/")))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// Returns the path with something added to its name: `app.db-wal`.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()

@@ -12,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use muster_drivers::swap::is_half_done;
 use muster_types::{
     Explain, Kind,
     backup::RunId,
@@ -24,7 +25,7 @@ use crate::{
     EngineError, fold,
     lock::{self, Lock, Sharing},
     process,
-    sweep::{is_half_done, remove_leftovers, sweep},
+    sweep::{remove_leftovers, sweep},
     world::{Observer, World},
 };
 

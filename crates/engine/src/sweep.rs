@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use muster_drivers::swap;
 use muster_types::{
     backup::RunId,
     config::Component,
@@ -67,7 +68,7 @@ fn settle(world: &World, observer: &dyn Observer, record: &RunRecord) -> Result<
             emit(What::Warning { message: leftover(&path, &error) })?;
         }
         let Action::Swap { component, moves } = &step.action else { continue };
-        if report.state != StepState::Running || !has_begun(moves) {
+        if report.state != StepState::Running || !swap::has_begun(moves) {
             // Without a first rename the old state is whole, and somebody may have worked with it since.
             continue;
         }
@@ -108,19 +109,6 @@ fn finish(world: &World, component: &str, moves: &[SwapMove]) -> Result<(), Engi
     driver.check_unused()?;
     driver.swap(moves)?;
     Ok(())
-}
-
-/// Tells whether a swap stopped between two renames: what was restored for it is still needed, or in place.
-pub(crate) fn is_half_done(one: &SwapMove) -> bool {
-    let mut placing = one.from.clone().into_os_string();
-    placing.push("-placing");
-    one.kept.symlink_metadata().is_ok() || Path::new(&placing).symlink_metadata().is_ok()
-}
-
-/// Tells whether the first rename of a swap has happened.
-pub(crate) fn has_begun(moves: &[SwapMove]) -> bool {
-    let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    moves.iter().any(|one| is_there(&one.kept) || !is_there(&one.from))
 }
 
 /// Tells whether what stands at a component's place may hold more than its backups.

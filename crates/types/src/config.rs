@@ -444,9 +444,7 @@ impl Component {
     pub fn leaves_out(&self) -> bool {
         match self {
             Self::Sqlite(_) => false,
-            Self::Files(files) => {
-                !files.include.is_empty() || !files.exclude.is_empty() || files.max_age.is_some()
-            }
+            Self::Files(files) => files.leaves_out(),
         }
     }
 
@@ -456,5 +454,12 @@ impl Component {
             Self::Sqlite(c) => &c.common,
             Self::Files(c) => &c.common,
         }
+    }
+}
+
+impl FilesComponent {
+    /// Tells whether a backup may leave out something that lies at the paths.
+    pub fn leaves_out(&self) -> bool {
+        !self.include.is_empty() || !self.exclude.is_empty() || self.max_age.is_some()
     }
 }

@@ -23,8 +23,8 @@ use rusqlite::{
     backup::{Backup, StepResult},
 };
 
-use super::{fingerprint, open, with_suffix};
-use crate::DriverError;
+use super::{fingerprint, open};
+use crate::{DriverError, swap::with_suffix};
 
 /// Pages of one step: a few megabytes, so that a person can stop it soon.
 const PAGES_PER_STEP: i32 = 1_000;

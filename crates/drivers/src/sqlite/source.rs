@@ -9,7 +9,8 @@ use std::{
 use muster_repo::source::{Entry, EntryKind, EntryMeta, Source, SourceError, SourceSummary};
 use muster_types::{Timestamp, backup::Witness};
 
-use super::{copy::Copied, nanoseconds, with_suffix};
+use super::copy::Copied;
+use crate::{files::changed_at, swap::with_suffix};
 
 /// A file as it is read, and where it belongs.
 struct Part {
@@ -109,7 +110,7 @@ fn meta(found: &Metadata) -> EntryMeta {
         mode: found.mode(),
         uid: found.uid(),
         gid: found.gid(),
-        mtime: Timestamp::new(found.mtime(), nanoseconds(found)).ok(),
+        mtime: changed_at(found),
         ..EntryMeta::default()
     }
 }

@@ -90,7 +90,7 @@ fn a_log_older_than_seven_days_is_left_out_and_uploads_are_equal() {
     let mut component = component(&[&logs]);
     component.max_age = Some("7d".parse().unwrap());
     let driver = driver_of(&component);
-    assert!(driver.leaves_out());
+    assert!(component.leaves_out());
     let source = open(&driver, Method::Consistent);
     assert_eq!(paths_of(&*source), ["0", "0/edge.log", "0/new.log"]);
     let (summary, entries) = back_up(&*open(&driver, Method::Consistent));

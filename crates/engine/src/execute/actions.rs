@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use muster_drivers::{checks, services};
+use muster_drivers::{checks, services, swap::is_half_done};
 use muster_repo::BackupHeader;
 use muster_types::{
     ByteSize, Explain, Kind, Span,
@@ -16,7 +16,7 @@ use muster_types::{
 use super::{Executor, StepEffect};
 use crate::{
     EngineError,
-    sweep::{holds_more, is_half_done, remove_kept, remove_tree},
+    sweep::{holds_more, remove_kept, remove_tree},
 };
 
 impl Executor<'_> {
