@@ -20,7 +20,42 @@ use muster_types::{
     plan::SwapMove,
 };
 
-use crate::{DriverError, files::FilesDriver, sqlite::SqliteDriver};
+use crate::{DriverError, files::FilesDriver, postgres::PostgresDriver, sqlite::SqliteDriver};
+
+/// What is to be judged, and how far.
+#[derive(Debug, Clone, Copy)]
+pub struct Verification<'a> {
+    /// Where the backup was written, in the order of [`Source::paths`].
+    pub places: &'a [PathBuf],
+    /// What must be true.
+    pub witness: &'a Witness,
+    /// What must hold besides.
+    pub assertions: &'a [Assertion],
+    /// A proof looks at every page and index; a restore must not keep people waiting for that.
+    pub is_proof: bool,
+}
+
+impl<'a> Verification<'a> {
+    /// Asks for what a restore needs; a proof sets `is_proof`.
+    pub fn new(places: &'a [PathBuf], witness: &'a Witness, assertions: &'a [Assertion]) -> Self {
+        Self { places, witness, assertions, is_proof: false }
+    }
+}
+
+/// What a verification has found to be good.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// One line for people.
+    pub summary: String,
+    /// What could not be judged on this host, one line each: a proof with a doubt is none.
+    pub doubts: Vec<String>,
+}
+
+impl From<String> for Verified {
+    fn from(summary: String) -> Self {
+        Self { summary, doubts: Vec::new() }
+    }
+}
 
 /// One component, ready to be worked with. All calls block; all paths are absolute.
 pub trait ComponentDriver: Send + Sync {
@@ -40,17 +75,11 @@ pub trait ComponentDriver: Send + Sync {
     /// The places that a restore fills: the component's own paths, in the order of [`Source::paths`].
     fn targets(&self) -> Vec<PathBuf>;
 
-    /// Opens what was restored to `places` as its server would, checks its integrity, computes the witness anew and
-    /// compares it, and evaluates the assertions. Leaves the files as they were.
+    /// Opens what was restored as its server would, checks its integrity, computes the witness anew and compares it,
+    /// and evaluates the assertions. Leaves the state as it was; a server's recovery may have brought it to its end.
     ///
-    /// Returns one line for people. A witness name that this version cannot compute is an error, never a pass.
-    fn verify(
-        &self,
-        places: &[PathBuf],
-        witness: &Witness,
-        assertions: &[Assertion],
-        watcher: &dyn Watcher,
-    ) -> Result<String, DriverError>;
+    /// May be called again after a crash. A witness name that this version cannot compute is an error, never a pass.
+    fn verify(&self, request: &Verification<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError>;
 
     /// Fails when a process has one of the component's files open; names the processes.
     fn check_unused(&self) -> Result<(), DriverError>;
@@ -74,5 +103,6 @@ pub fn open(
     Ok(match component {
         Component::Sqlite(sqlite) => Box::new(SqliteDriver::new(name, sqlite, clock)?),
         Component::Files(files) => Box::new(FilesDriver::new(name, files, clock)?),
+        Component::Postgres(postgres) => Box::new(PostgresDriver::new(name, postgres, clock)?),
     })
 }

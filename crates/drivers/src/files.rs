@@ -35,17 +35,17 @@ use std::{
 
 use muster_repo::source::Source;
 use muster_types::{
-    Clock, Explain, Kind,
-    backup::{Method, Witness},
-    config::{Assertion, FilesComponent},
-    event::Watcher,
-    facts::ComponentFacts,
+    Clock, Explain, Kind, backup::Method, config::FilesComponent, event::Watcher, facts::ComponentFacts,
     plan::SwapMove,
 };
 
 pub(crate) use self::walk::changed_at;
 use self::{ledger::Ledger, select::Selection, show::show, source::FilesSource};
-use crate::{DriverError, component::ComponentDriver, swap};
+use crate::{
+    DriverError,
+    component::{ComponentDriver, Verification, Verified},
+    swap,
+};
 
 /// The driver of one `files` component.
 pub struct FilesDriver {
@@ -160,14 +160,9 @@ impl ComponentDriver for FilesDriver {
         self.paths.clone()
     }
 
-    fn verify(
-        &self,
-        places: &[PathBuf],
-        witness: &Witness,
-        assertions: &[Assertion],
-        watcher: &dyn Watcher,
-    ) -> Result<String, DriverError> {
-        verify::verify(&self.paths, places, witness, assertions, watcher)
+    fn verify(&self, request: &Verification<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
+        let Verification { places, witness, assertions, .. } = *request;
+        verify::verify(&self.paths, places, witness, assertions, watcher).map(Verified::from)
     }
 
     /// A shell whose working folder is below the path is not seen: it writes nothing by itself.

@@ -31,7 +31,7 @@ use std::{
 use muster_repo::source::Source;
 use muster_types::{
     Clock, Kind,
-    backup::{Method, Witness},
+    backup::Method,
     config::{Assertion, SqliteComponent},
     event::Watcher,
     facts::ComponentFacts,
@@ -42,7 +42,7 @@ use rusqlite::{Connection, types::ValueRef};
 pub(crate) use self::open::uri;
 use crate::{
     DriverError,
-    component::ComponentDriver,
+    component::{ComponentDriver, Verification, Verified},
     expect,
     files::changed_at,
     processes, space,
@@ -152,13 +152,8 @@ impl ComponentDriver for SqliteDriver {
         vec![self.path.clone()]
     }
 
-    fn verify(
-        &self,
-        places: &[PathBuf],
-        witness: &Witness,
-        assertions: &[Assertion],
-        watcher: &dyn Watcher,
-    ) -> Result<String, DriverError> {
+    fn verify(&self, request: &Verification<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
+        let Verification { places, witness, assertions, .. } = *request;
         let Some(place) = places.first() else {
             return Err(DriverError::new(
                 Kind::Corrupt,
@@ -192,7 +187,7 @@ impl ComponentDriver for SqliteDriver {
         };
         let integrity =
             if unchecked.is_some() { "rows readable (indexes need the application)" } else { "integrity ok" };
-        Ok(format!("{integrity}, {}, {}{held}", counted(tables, "table"), counted(rows, "row")))
+        Ok(format!("{integrity}, {}, {}{held}", counted(tables, "table"), counted(rows, "row")).into())
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

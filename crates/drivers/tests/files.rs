@@ -25,7 +25,10 @@ use std::{
     sync::Arc,
 };
 
-use muster_drivers::{component::ComponentDriver, files::FilesDriver};
+use muster_drivers::{
+    component::{ComponentDriver, Verification},
+    files::FilesDriver,
+};
 use muster_repo::source::{Entry, EntryKind, Source};
 use muster_types::{
     Explain, FixedClock, Timestamp,
@@ -84,7 +87,10 @@ fn a_restored_tree_is_the_same_and_passes_its_witness() {
     muster_testkit::assert_trees_equal(&uploads, &places[0]);
     assert_eq!(summary.warnings, Vec::<String>::new());
     assert_eq!(summary.consistent_at, Timestamp::from_second(NOW).unwrap());
-    let line = driver.verify(&places, &summary.witness, &[], &Unwatched).unwrap();
+    let line = driver
+        .verify(&Verification::new(&places, &summary.witness, &[]), &Unwatched)
+        .map(|found| found.summary)
+        .unwrap();
     let files = entries.iter().filter(|entry| entry.content.is_some()).count();
     assert!(line.starts_with(&format!("{files} files, ")), "{line}");
     assert_eq!(summary.witness["files"], files.to_string());
@@ -105,7 +111,12 @@ fn a_file_as_path_stands_under_its_index_beside_a_folder() {
     assert_eq!(driver.targets(), [config, data]);
     let (summary, entries) = back_up(&*open(&driver, Method::Consistent));
     let places = extract(&entries, &folder.path().join("restored"));
-    assert!(driver.verify(&places, &summary.witness, &[], &Unwatched).is_ok());
+    assert!(
+        driver
+            .verify(&Verification::new(&places, &summary.witness, &[]), &Unwatched)
+            .map(|found| found.summary)
+            .is_ok()
+    );
 }
 
 #[test]
@@ -172,7 +183,10 @@ fn a_file_that_shrinks_while_it_is_read_keeps_the_backup_whole_and_is_named() {
         let mode = fs::metadata(folder.path().join(name)).unwrap().permissions();
         fs::set_permissions(restored.join(name), mode).unwrap();
     }
-    driver.verify(&[restored], &summary.witness, &[], &Unwatched).expect("the witness is of what was taken");
+    driver
+        .verify(&Verification::new(&[restored], &summary.witness, &[]), &Unwatched)
+        .map(|found| found.summary)
+        .expect("the witness is of what was taken");
 }
 
 #[test]
@@ -276,6 +290,9 @@ fn twenty_thousand_names_in_one_folder_and_a_deep_path_are_walked() {
     }
     let summary = source.finish().unwrap();
     assert_eq!((listed, &*summary.witness["files"], summary.size_bytes), (21_003, "20001", 1));
-    let line = driver.verify(&[folder.path().to_owned()], &summary.witness, &[], &Unwatched).unwrap();
+    let line = driver
+        .verify(&Verification::new(&[folder.path().to_owned()], &summary.witness, &[]), &Unwatched)
+        .map(|found| found.summary)
+        .unwrap();
     assert_eq!(line, "20001 files, 1 B");
 }

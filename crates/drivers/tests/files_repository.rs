@@ -15,7 +15,10 @@ use std::{
     },
 };
 
-use muster_drivers::{component::ComponentDriver, files::FilesDriver};
+use muster_drivers::{
+    component::{ComponentDriver, Verification},
+    files::FilesDriver,
+};
 use muster_repo::{BackupHeader, Location, Repo, RepoError, source::SourceError};
 use muster_types::{
     FixedClock, Secret, Timestamp,
@@ -106,7 +109,10 @@ fn a_configuration_comes_back_with_modes_and_owners_and_its_secrets_are_never_in
     bench.repo.restore(&backup.id, &places, &Unwatched).unwrap();
     muster_testkit::assert_trees_equal(&bench.at("etc"), &places[0]);
     muster_testkit::assert_trees_equal(&bench.at("compose.yml"), &places[1]);
-    driver.verify(&places, &backup.record.witness, &[], &Unwatched).unwrap();
+    driver
+        .verify(&Verification::new(&places, &backup.record.witness, &[]), &Unwatched)
+        .map(|found| found.summary)
+        .unwrap();
 
     assert!(holds(&bench.at("etc"), SECRET), "the search finds what is there");
     assert!(!holds(&bench.at("repository"), SECRET));
@@ -159,7 +165,10 @@ fn a_log_that_is_written_and_emptied_all_the_time_is_backed_up_and_named() {
             let backup = bench.back_up(&driver).unwrap();
             let place = [bench.at(&format!("restored-{round}"))];
             bench.repo.restore(&backup.id, &place, &Unwatched).unwrap();
-            driver.verify(&place, &backup.record.witness, &[], &Unwatched).unwrap();
+            driver
+                .verify(&Verification::new(&place, &backup.record.witness, &[]), &Unwatched)
+                .map(|found| found.summary)
+                .unwrap();
             assert!(backup.record.warnings.iter().all(|line| line.ends_with(": app.log")));
             has_warned = !backup.record.warnings.is_empty();
             if has_warned {

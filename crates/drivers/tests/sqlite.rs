@@ -16,7 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use muster_drivers::{DriverError, component::ComponentDriver, sqlite::SqliteDriver};
+use muster_drivers::{
+    DriverError,
+    component::{ComponentDriver, Verification},
+    sqlite::SqliteDriver,
+};
 use muster_repo::source::{EntryKind, Source};
 use muster_testkit::{Writer, sqlite, sqlite_with_rows, writer::Commit};
 use muster_types::{
@@ -56,7 +60,9 @@ impl Taken {
     }
 
     fn verify(&self, driver: &SqliteDriver) -> Result<String, DriverError> {
-        driver.verify(&[self.place()], &self.witness, &[], &Unwatched)
+        driver
+            .verify(&Verification::new(&[self.place()], &self.witness, &[]), &Unwatched)
+            .map(|found| found.summary)
     }
 }
 
@@ -384,7 +390,9 @@ fn assertions_are_evaluated_on_the_restored_file() {
     let taken = take(&driver(&path), Method::Consistent).unwrap();
     let verify = |sql: &str, expect: Option<&str>| {
         let assertion = Assertion { sql: Some(sql.into()), path: None, expect: expect.map(str::to_owned) };
-        driver(&path).verify(&[taken.place()], &taken.witness, &[assertion], &Unwatched)
+        driver(&path)
+            .verify(&Verification::new(&[taken.place()], &taken.witness, &[assertion]), &Unwatched)
+            .map(|found| found.summary)
     };
     assert!(verify("select count(*) from entries", Some(">= 10")).unwrap().contains("1 assertion held"));
     assert_eq!(verify("select count(*) from entries", Some("> 10")).unwrap_err().kind(), Kind::Corrupt);

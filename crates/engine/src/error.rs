@@ -106,6 +106,24 @@ pub enum EngineError {
         /// The later one.
         by: String,
     },
+    /// The source's own files are damaged.
+    #[error("the files of `{component}` are damaged at their source, and so is backup {backup}: {damage}")]
+    SourceDamaged {
+        /// The component.
+        component: String,
+        /// The backup's short id.
+        backup: String,
+        /// What the server said.
+        damage: String,
+    },
+    /// A proof could not judge everything on this host.
+    #[error("`{component}` cannot be proven on this host: {}", doubts.join("; "))]
+    Doubtful {
+        /// The component.
+        component: String,
+        /// What could not be judged.
+        doubts: Vec<String>,
+    },
     /// What should be put in place is not there.
     #[error("there is nothing to put in place: {} is gone", .0.display())]
     NothingToSwap(PathBuf),
@@ -123,10 +141,12 @@ pub enum EngineError {
 impl Explain for EngineError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Journal { .. } | Self::State { .. } | Self::NoSpace { .. } | Self::CheckFailed { .. } => {
-                Kind::Unavailable
-            }
-            Self::JournalAltered { .. } => Kind::Corrupt,
+            Self::Journal { .. }
+            | Self::State { .. }
+            | Self::NoSpace { .. }
+            | Self::CheckFailed { .. }
+            | Self::Doubtful { .. } => Kind::Unavailable,
+            Self::JournalAltered { .. } | Self::SourceDamaged { .. } => Kind::Corrupt,
             Self::NewerState { .. }
             | Self::RunIsOver(_)
             | Self::NotResumable { .. }
@@ -171,6 +191,12 @@ impl Explain for EngineError {
             }
             Self::NothingToSwap(_) => "somebody has removed it; restore a backup instead".into(),
             Self::RunIsOver(run) => format!("look at it with `muster show {run}`"),
+            Self::SourceDamaged { component, .. } => format!(
+                "look at the disk of `{component}` now; the backups before this one are in `muster list {component}`"
+            ),
+            Self::Doubtful { .. } => {
+                "prove it on a host that has what is missing: the same libraries, the same system".into()
+            }
             Self::Interrupted => "look at what was done with `muster runs`".into(),
             Self::Driver(error) => return error.hint(),
             Self::Repo(error) => return error.hint(),

@@ -42,8 +42,11 @@ impl FromStr for RecoveryTarget {
     }
 }
 
-/// What is known about a backup from its newest proof, or from a restore that failed.
+/// What is known about a backup: from its newest proof, from a restore that failed, or from the day it was taken.
 pub fn standing(facts: &Facts, backup: &Backup) -> Option<ProofOutcome> {
+    if !backup.record.damage.is_empty() {
+        return Some(ProofOutcome::Failed);
+    }
     facts.proofs.iter().rfind(|proof| proof.backup == backup.id).map(|proof| proof.outcome)
 }
 

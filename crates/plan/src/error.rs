@@ -70,6 +70,12 @@ pub enum PlanError {
         /// The processes.
         by: String,
     },
+    /// The component does not say where its data lies on this host.
+    #[error("`{component}` does not say where its data directory is on this host")]
+    NoPlace {
+        /// The component.
+        component: String,
+    },
     /// The backup does not fit the target's shape.
     #[error("backup {backup} holds {found} paths, but `{component}` has {expected}")]
     OtherShape {
@@ -103,6 +109,7 @@ impl Explain for PlanError {
             | Self::TargetNotEmpty { .. }
             | Self::InUse { .. }
             | Self::OtherShape { .. } => Kind::Conflict,
+            Self::NoPlace { .. } => Kind::Config,
         }
     }
 
@@ -125,6 +132,9 @@ impl Explain for PlanError {
             }
             Self::InUse { .. } => {
                 "stop it first, or list the service's `uses:` so that Muster stops it".into()
+            }
+            Self::NoPlace { .. } => {
+                "add `data_dir: /var/lib/postgresql/15/main` to it, or restore with `--into FOLDER`".into()
             }
             Self::OtherShape { .. } => "restore it elsewhere with `--into PATH`".into(),
             Self::NothingKept { .. } => "list the runs with `muster runs`".into(),

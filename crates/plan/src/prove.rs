@@ -26,27 +26,31 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, backups: &[&Backup]) -> Plan {
             .and_then(|component| component.common().prove.as_ref())
             .map(|proof| proof.assertions.clone())
             .unwrap_or_default();
-        steps.push(step(
-            format!("space:{group}"),
-            &group,
-            StepClass::Observe,
-            format!("check the room for the sandbox of {component}"),
-            Action::CheckSpace {
-                path: scope.scratch.clone(),
-                need_bytes: backup.record.size_bytes + (16 << 20),
-            },
-        ));
-        steps.push(step(
-            format!("restore:{group}"),
-            &group,
-            StepClass::Idempotent,
-            format!("restore backup {} of {component} into a sandbox", backup.id.short()),
-            Action::RestoreBeside {
-                component: component.clone(),
-                backup: backup.id.clone(),
-                places: places.clone(),
-            },
-        ));
+        // What was damaged at the source is refused for that: nothing is restored first.
+        let is_whole = backup.record.damage.is_empty();
+        if is_whole {
+            steps.push(step(
+                format!("space:{group}"),
+                &group,
+                StepClass::Observe,
+                format!("check the room for the sandbox of {component}"),
+                Action::CheckSpace {
+                    path: scope.scratch.clone(),
+                    need_bytes: backup.record.size_bytes + (16 << 20),
+                },
+            ));
+            steps.push(step(
+                format!("restore:{group}"),
+                &group,
+                StepClass::Idempotent,
+                format!("restore backup {} of {component} into a sandbox", backup.id.short()),
+                Action::RestoreBeside {
+                    component: component.clone(),
+                    backup: backup.id.clone(),
+                    places: places.clone(),
+                },
+            ));
+        }
         steps.push(step(
             format!("verify:{group}"),
             &group,
@@ -58,6 +62,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, backups: &[&Backup]) -> Plan {
                 places,
                 witness: backup.record.witness.clone(),
                 assertions,
+                damage: backup.record.damage.clone(),
             },
         ));
         let mut remove = step(

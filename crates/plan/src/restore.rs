@@ -122,6 +122,9 @@ impl Pair<'_> {
     /// What a person should know before trusting this choice.
     fn doubt(&self, facts: &Facts, failed_at: Timestamp) -> Option<String> {
         let (name, record) = (&self.component.name, &self.backup.record);
+        if let Some(damage) = record.damage.first() {
+            return Some(format!("the server's own files were damaged when {name} was backed up: {damage}"));
+        }
         if record.method == Method::Raw {
             return Some(format!(
                 "{name} comes from a safety copy of whatever lay there: nothing is judged by it"
@@ -134,6 +137,20 @@ impl Pair<'_> {
         }
         (record.identity.host != facts.host)
             .then(|| format!("the backup of {name} was taken on the host {}", record.identity.host))
+    }
+
+    /// Where the backup goes in place, in the order of its paths.
+    fn targets(&self, scope: Scope<'_>) -> Result<Vec<PathBuf>, PlanError> {
+        let name = &self.component.name;
+        let mut targets = targets_of(scope, name);
+        if matches!(scope.platform.components.get(name), Some(Component::Postgres(_))) {
+            if targets.is_empty() {
+                return Err(PlanError::NoPlace { component: name.clone() });
+            }
+            // Tablespaces belong to a cluster and not to the configuration: they go where they were.
+            targets.extend(self.backup.record.paths.iter().skip(1).cloned());
+        }
+        Ok(targets)
     }
 
     fn note(&self) -> String {
@@ -238,10 +255,10 @@ fn in_place(
         }
     }
     for pair in pairs {
-        steps.extend(fill(scope, pair, &pair.layout(scope, &targets_of(scope, &pair.component.name))?));
+        steps.extend(fill(scope, pair, &pair.layout(scope, &pair.targets(scope)?)?));
     }
     for pair in pairs {
-        steps.push(swap(pair, pair.layout(scope, &targets_of(scope, &pair.component.name))?));
+        steps.push(swap(pair, pair.layout(scope, &pair.targets(scope)?)?));
     }
     for (service, definition) in &services {
         let within = definition.ready_within.unwrap_or(READY_WITHIN);
@@ -305,6 +322,7 @@ fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout) -> Vec<Step> {
             places,
             witness,
             assertions,
+            damage: Vec::new(),
         };
         let title = format!("verify the restored {name}");
         steps.push(step(format!("verify:{name}"), GROUP, StepClass::Observe, title, action));
@@ -408,18 +426,19 @@ fn check_identity(expected: &Identity, backup: &Backup) -> Result<(), PlanError>
     })
 }
 
-/// Returns the component's own paths, as the configuration gives them.
+/// Returns the component's own paths, as the configuration gives them; of a cluster the data directory.
 pub fn targets_of(scope: Scope<'_>, component: &str) -> Vec<PathBuf> {
     match scope.platform.components.get(component) {
         Some(Component::Sqlite(sqlite)) => sqlite.path.iter().cloned().collect(),
         Some(Component::Files(files)) => files.paths.clone(),
+        Some(Component::Postgres(postgres)) => postgres.data_dir.iter().cloned().collect(),
         None => Vec::new(),
     }
 }
 
 /// Tells whether kept data stood at a component's own place: not at another's, and not at a `--into`.
 pub(crate) fn is_of(targets: &[PathBuf], kept: &KeptData) -> bool {
-    kept.moves.iter().all(|one| targets.contains(&one.target))
+    kept.moves.first().is_some_and(|one| targets.contains(&one.target))
 }
 
 /// Returns the services that write to one of the components, in the order of their names.

@@ -67,6 +67,7 @@ fn backup(component: &str, id: &str, at: &str) -> Backup {
             label: None,
             witness: Witness::new(),
             warnings: Vec::new(),
+            damage: Vec::new(),
             fingerprint: format!("mark-{at}"),
             paths: vec![path.into()],
             size_bytes: 1_000,

@@ -173,6 +173,7 @@ fn complete(header: BackupHeader, source: &dyn Source) -> Result<BackupRecord, S
         label: header.label,
         witness: summary.witness,
         warnings: summary.warnings,
+        damage: summary.damage,
         fingerprint: summary.fingerprint,
         paths: source.paths(),
         size_bytes: summary.size_bytes,

@@ -69,6 +69,8 @@ pub struct SourceSummary {
     pub consistent_at: Timestamp,
     /// Changes while reading, one line each.
     pub warnings: Vec<String>,
+    /// Damage that the source was found to have, one line each: the backup is kept and counts as none.
+    pub damage: Vec<String>,
     /// The mark of the source's state at `consistent_at`.
     pub fingerprint: String,
     /// Bytes of content.
@@ -81,6 +83,14 @@ pub trait Source: Send + Sync {
     ///
     /// Called once. An `Err` item makes the whole backup fail.
     fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, SourceError>> + Send>;
+
+    /// Tells whether the names come in byte order; a stream has the order of who sends it.
+    fn is_sorted(&self) -> bool {
+        true
+    }
+
+    /// Ends a read that waits, from another thread: somebody wants everything to stop.
+    fn stop(&self) {}
 
     /// Bytes to read, when known, for progress.
     fn size_bytes(&self) -> Option<u64>;

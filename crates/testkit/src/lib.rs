@@ -1,4 +1,5 @@
-//! What tests share: a hermetic runner for `muster`, platforms in temporary folders, damage, tiny disks, writers.
+//! What tests share: a hermetic runner for `muster`, platforms in temporary folders, damage, tiny disks, writers,
+//! throwaway servers.
 //!
 //! Data comes in as a few arguments (a folder, a seed, a count) and leaves as handles that clean up when they are
 //! dropped, also while a panic unwinds. All randomness is seeded, so a failure can be repeated.
@@ -6,7 +7,8 @@
 //! This crate is never a normal dependency (`cargo xtask tidy` refuses that), never touches a fixed port and never
 //! leaves a process, a mount or a folder behind.
 //!
-//! Read next: [`cli`] to run Muster, [`sandbox`] for a platform to run it on, [`damage`] for what goes wrong.
+//! Read next: [`cli`] to run Muster, [`sandbox`] for a platform to run it on, [`damage`] for what goes wrong, [`postgres`]
+//! for real servers.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,8 +21,10 @@ pub mod binary;
 pub mod cli;
 pub mod damage;
 pub mod mask;
+pub mod postgres;
 pub mod running;
 pub mod sandbox;
+pub mod servers;
 pub mod sqlite;
 pub mod tiny_disk;
 pub mod tree;
@@ -29,6 +33,7 @@ pub mod writer;
 
 pub use cli::{Cli, Outcome};
 pub use damage::Damage;
+pub use postgres::Postgres;
 pub use running::Running;
 pub use sandbox::Sandbox;
 pub use sqlite::sqlite_with_rows;

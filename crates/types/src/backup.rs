@@ -54,7 +54,7 @@ pub struct Identity {
     pub environment: String,
     /// The component's name.
     pub component: String,
-    /// The component's kind: `sqlite`, `files`.
+    /// The component's kind: `sqlite`, `files`, `postgres`.
     pub kind: String,
     /// The host's name.
     pub host: String,
@@ -65,7 +65,8 @@ pub struct Identity {
 /// What was true of the source at the moment of the backup, compared again after a restore.
 ///
 /// **Shape**: names to values, both text; an equal name with another value is a failed witness. Names are stable per
-/// kind: `sqlite` has `rows:<table>`, `hash:<table>`, `schema`; `files` has `files`, `bytes`, `tree`.
+/// kind: `sqlite` has `rows:<table>`, `hash:<table>`, `schema`; `files` has `files`, `bytes`, `tree`; `postgres` has
+/// `system_identifier`, `timeline`, `stop_lsn`.
 pub type Witness = BTreeMap<String, String>;
 
 /// How a backup was taken.
@@ -101,6 +102,10 @@ pub struct BackupRecord {
     /// Changes of the source while it was read, one line each: `changed while read: a.txt`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Damage that the source itself was found to have while it was read, one line each: the backup is kept for what
+    /// is still good in it, and counts as none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<String>,
     /// A cheap mark of the source's state (sizes, times); an equal mark later means that nothing was written since.
     pub fingerprint: String,
     /// Where each top-level name under `data/` stood, in order. `data/<index>` came from `paths[index]`.

@@ -66,6 +66,8 @@ pub enum Component {
     Sqlite(SqliteComponent),
     /// Folders and files.
     Files(FilesComponent),
+    /// A PostgreSQL cluster.
+    Postgres(PostgresComponent),
 }
 
 /// The kinds of component.
@@ -76,6 +78,8 @@ pub enum ComponentKind {
     Sqlite,
     /// Folders and files.
     Files,
+    /// A PostgreSQL cluster.
+    Postgres,
 }
 
 /// Every key that a component of any kind can have, as the file shows them.
@@ -99,6 +103,22 @@ pub struct ComponentKeys {
     /// `files`: leave out files whose last change is longer ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Span>,
+    /// `postgres`: the server, as `postgres://user@host:port/database`; the database is the one that assertions are
+    /// asked in, the backup holds all of them. A connection: in a shared file it must come from the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// `postgres`: the password, as a reference: `${file:/etc/muster/database.password}`. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// `postgres`: the data directory, when it is on this host: where a restore puts it. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// `postgres`: the folder of the server's programs. Default: `PATH`, then where packages put them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bin_dir: Option<PathBuf>,
+    /// `postgres`: the most bytes per second that a backup takes from the server. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<ByteSize>,
     /// When to back up and what to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupPolicy>,
@@ -126,7 +146,38 @@ impl TryFrom<ComponentKeys> for Component {
         let refuse = |is_set: bool, key: &str, kind: &str, instead: &str| {
             if is_set { Err(format!("`{key}` does not belong to kind `{kind}`: {instead}")) } else { Ok(()) }
         };
+        if keys.kind != ComponentKind::Postgres {
+            let kind = if keys.kind == ComponentKind::Sqlite { "sqlite" } else { "files" };
+            for (is_set, key) in [
+                (keys.url.is_some(), "url"),
+                (keys.password.is_some(), "password"),
+                (keys.data_dir.is_some(), "data_dir"),
+                (keys.bin_dir.is_some(), "bin_dir"),
+                (keys.max_rate.is_some(), "max_rate"),
+            ] {
+                refuse(is_set, key, kind, "it is a key of kind `postgres`")?;
+            }
+        }
         match keys.kind {
+            ComponentKind::Postgres => {
+                for (is_set, key) in [
+                    (keys.path.is_some(), "path"),
+                    (keys.paths.is_some(), "paths"),
+                    (keys.include.is_some(), "include"),
+                    (keys.exclude.is_some(), "exclude"),
+                    (keys.max_age.is_some(), "max_age"),
+                ] {
+                    refuse(is_set, key, "postgres", "the whole cluster behind `url` is backed up")?;
+                }
+                Ok(Self::Postgres(PostgresComponent {
+                    url: keys.url,
+                    password: keys.password,
+                    data_dir: keys.data_dir,
+                    bin_dir: keys.bin_dir,
+                    max_rate: keys.max_rate,
+                    common,
+                }))
+            }
             ComponentKind::Sqlite => {
                 refuse(keys.paths.is_some(), "paths", "sqlite", "one database file stands in `path`")?;
                 refuse(keys.include.is_some(), "include", "sqlite", "the whole database is backed up")?;
@@ -153,6 +204,7 @@ impl From<Component> for ComponentKeys {
         let kind = match component {
             Component::Sqlite(_) => ComponentKind::Sqlite,
             Component::Files(_) => ComponentKind::Files,
+            Component::Postgres(_) => ComponentKind::Postgres,
         };
         let common = component.common().clone();
         let mut keys = Self {
@@ -162,6 +214,11 @@ impl From<Component> for ComponentKeys {
             include: None,
             exclude: None,
             max_age: None,
+            url: None,
+            password: None,
+            data_dir: None,
+            bin_dir: None,
+            max_rate: None,
             backup: common.backup,
             objectives: common.objectives,
             classes: common.classes,
@@ -175,6 +232,13 @@ impl From<Component> for ComponentKeys {
                 keys.include = list(files.include);
                 keys.exclude = list(files.exclude);
                 keys.max_age = files.max_age;
+            }
+            Component::Postgres(postgres) => {
+                keys.url = postgres.url;
+                keys.password = postgres.password;
+                keys.data_dir = postgres.data_dir;
+                keys.bin_dir = postgres.bin_dir;
+                keys.max_rate = postgres.max_rate;
             }
         }
         keys
@@ -200,7 +264,7 @@ pub struct SqliteComponent {
 }
 
 /// Folders and files.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct FilesComponent {
     /// Files and folders; empty only in a shared file, before an environment gives them.
     pub paths: Vec<PathBuf>,
@@ -212,6 +276,35 @@ pub struct FilesComponent {
     pub max_age: Option<Span>,
     /// What all kinds share.
     pub common: ComponentCommon,
+}
+
+/// A PostgreSQL cluster.
+#[derive(Clone, PartialEq, Default)]
+pub struct PostgresComponent {
+    /// The server and a database; `None` only in a shared file, before an environment gives it.
+    pub url: Option<String>,
+    /// The password of the URL's user.
+    pub password: Option<String>,
+    /// The data directory on this host.
+    pub data_dir: Option<PathBuf>,
+    /// The folder of the server's programs.
+    pub bin_dir: Option<PathBuf>,
+    /// The most bytes per second that a backup takes.
+    pub max_rate: Option<ByteSize>,
+    /// What all kinds share.
+    pub common: ComponentCommon,
+}
+
+impl std::fmt::Debug for PostgresComponent {
+    /// Without the URL and the password: both may hold a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresComponent")
+            .field("data_dir", &self.data_dir)
+            .field("bin_dir", &self.bin_dir)
+            .field("max_rate", &self.max_rate)
+            .field("common", &self.common)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What every kind of component can declare.
@@ -313,7 +406,7 @@ pub struct ProofPolicy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Assertion {
-    /// For databases: a query that gives one value.
+    /// For databases: a query that gives one value. For `postgres` without `expect` it must be true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<String>,
     /// For files: a path that must exist, relative to the component's path or absolute.
@@ -437,13 +530,14 @@ impl Component {
         match self {
             Self::Sqlite(_) => "sqlite",
             Self::Files(_) => "files",
+            Self::Postgres(_) => "postgres",
         }
     }
 
     /// Tells whether a backup may leave out something that lies at the component's place.
     pub fn leaves_out(&self) -> bool {
         match self {
-            Self::Sqlite(_) => false,
+            Self::Sqlite(_) | Self::Postgres(_) => false,
             Self::Files(files) => files.leaves_out(),
         }
     }
@@ -453,6 +547,7 @@ impl Component {
         match self {
             Self::Sqlite(c) => &c.common,
             Self::Files(c) => &c.common,
+            Self::Postgres(c) => &c.common,
         }
     }
 }

@@ -193,6 +193,9 @@ pub enum Action {
         witness: Witness,
         /// What must hold besides.
         assertions: Vec<Assertion>,
+        /// Damage that the source was found to have when it was backed up: a proof ends with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        damage: Vec<String>,
     },
     /// Puts the restored state in place; the old one is kept beside.
     Swap {

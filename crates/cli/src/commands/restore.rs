@@ -196,7 +196,19 @@ fn destination(
     } else {
         backup.record.paths.clone()
     };
+    let is_cluster = matches!(
+        scope.platform.components.get(component),
+        Some(muster_types::config::Component::Postgres(_))
+    );
     let targets: Vec<PathBuf> = match paths.as_slice() {
+        // The data directory is what was asked for; its tablespaces lie beside it, by their numbers.
+        [_, others @ ..] if is_cluster => {
+            let mut name = into.file_name().unwrap_or_default().to_owned();
+            name.push("-tablespaces");
+            let beside = into.with_file_name(name);
+            let tablespaces = (1..=others.len()).map(|index| beside.join(index.to_string()));
+            std::iter::once(into.clone()).chain(tablespaces).collect()
+        }
         [_] if !(into.is_dir() && is_file_component(scope, component)) => vec![into.clone()],
         several => several.iter().map(|path| into.join(path.file_name().unwrap_or_default())).collect(),
     };

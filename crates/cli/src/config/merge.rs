@@ -60,7 +60,7 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
         }
     }
     for (section, one, keys) in [
-        ("components", "component", &["path", "paths"][..]),
+        ("components", "component", &["path", "paths", "url", "password", "data_dir"][..]),
         ("services", "service", &["compose", "systemd", "command"]),
         ("checks", "check", &["http", "tcp", "command", "sqlite"]),
     ] {
@@ -73,9 +73,15 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
     }
     shared.scalars(&mut Vec::new(), &mut |path, node, text| {
         let is_named_above = path.first().is_some_and(|first| first == "repository")
-            || (path.first().is_some_and(|first| first == "checks" || first == "services")
+            || (path
+                .first()
+                .is_some_and(|first| ["components", "checks", "services"].contains(&first.as_str()))
                 && path.get(2).is_some_and(|key| {
-                    ["http", "tcp", "command", "sqlite", "compose", "systemd"].contains(&key.as_str())
+                    [
+                        "http", "tcp", "command", "sqlite", "compose", "systemd", "url", "password", "path",
+                        "paths", "data_dir",
+                    ]
+                    .contains(&key.as_str())
                 }));
         if text.contains("${") && !is_named_above {
             let message = "a secret is a connection, and all environments share this file";

@@ -29,6 +29,9 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
         match component {
             Component::Sqlite(sqlite) => sqlite.path.iter_mut().for_each(path),
             Component::Files(files) => files.paths.iter_mut().for_each(path),
+            Component::Postgres(postgres) => {
+                postgres.data_dir.iter_mut().chain(&mut postgres.bin_dir).for_each(path);
+            }
         }
     }
     for service in platform.services.values_mut() {

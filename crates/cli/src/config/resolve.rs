@@ -64,7 +64,10 @@ impl Resolver<'_> {
                 Some(None) => {}
                 Some(Some(value)) => {
                     // Where data lies is no secret, and must be readable in plans and errors.
-                    if path.first().is_some_and(|section| section == "services" || section == "checks") {
+                    let section = path.first().map_or("", String::as_str);
+                    let is_login = section == "components"
+                        && path.get(2).is_some_and(|key| key == "url" || key == "password");
+                    if is_login || section == "services" || section == "checks" {
                         resolved.values.append(&mut values);
                     }
                     put(&mut resolved.tree, path, value);

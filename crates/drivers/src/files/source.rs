@@ -75,6 +75,7 @@ impl Source for FilesSource {
             witness: balance.witness,
             consistent_at,
             warnings: balance.warnings,
+            damage: Vec::new(),
             fingerprint: balance.fingerprint,
             size_bytes: balance.size_bytes,
         })

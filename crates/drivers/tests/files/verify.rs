@@ -7,7 +7,11 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use muster_drivers::{DriverError, component::ComponentDriver, files::FilesDriver};
+use muster_drivers::{
+    DriverError,
+    component::{ComponentDriver, Verification},
+    files::FilesDriver,
+};
 use muster_types::{
     Explain, Kind,
     backup::{Method, Witness},
@@ -39,7 +43,9 @@ impl Restored {
     }
 
     fn verify(&self, assertions: &[Assertion]) -> Result<String, DriverError> {
-        self.driver.verify(&self.places, &self.witness, assertions, &Unwatched)
+        self.driver
+            .verify(&Verification::new(&self.places, &self.witness, assertions), &Unwatched)
+            .map(|found| found.summary)
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -122,7 +128,13 @@ fn a_raw_copy_without_one_path_is_verified_by_what_it_holds() {
     let (summary, entries) = back_up(&*open(&driver, Method::Raw));
     let restored = extract(&entries, &folder.path().join("restored"));
     let places = [folder.path().join("restored/0"), restored[0].clone()];
-    assert_eq!(driver.verify(&places, &summary.witness, &[], &Unwatched).unwrap(), "1 file, 1 B");
+    assert_eq!(
+        driver
+            .verify(&Verification::new(&places, &summary.witness, &[]), &Unwatched)
+            .map(|found| found.summary)
+            .unwrap(),
+        "1 file, 1 B"
+    );
 }
 
 struct Stopping(AtomicBool);
@@ -140,7 +152,11 @@ impl Watcher for Stopping {
 fn a_verification_stops_when_it_is_told_to() {
     let tree = Restored::new();
     let watcher = Stopping(AtomicBool::new(false));
-    let error = tree.driver.verify(&tree.places, &tree.witness, &[], &watcher).unwrap_err();
+    let error = tree
+        .driver
+        .verify(&Verification::new(&tree.places, &tree.witness, &[]), &watcher)
+        .map(|found| found.summary)
+        .unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
     assert!(Path::new(&tree.places[0]).exists());
 }

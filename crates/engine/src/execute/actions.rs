@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use muster_drivers::{checks, services, swap::is_half_done};
+use muster_drivers::{
+    checks,
+    component::{Verification, Verified},
+    services,
+    swap::is_half_done,
+};
 use muster_repo::BackupHeader;
 use muster_types::{
     ByteSize, Explain, Kind, Span,
-    backup::{BackupId, Identity, Method, Witness},
-    config::Assertion,
+    backup::{BackupId, Identity, Method},
     event::{Unwatched, Watcher, What},
     facts::{ProofFact, ProofOutcome},
     plan::{Action, KeptData, Step, SwapMove, Verb},
@@ -36,8 +40,11 @@ impl Executor<'_> {
             }
             Action::StartService { service, within } => self.start(service, *within),
             Action::RestoreBeside { backup, places, .. } => self.restore(backup, places),
-            Action::VerifyRestored { component, backup, places, witness, assertions } => {
-                self.verify(step, component, backup, places, witness, assertions)
+            Action::VerifyRestored { component, backup, places, witness, assertions, damage } => {
+                refuse_damage(component, backup, damage)?;
+                let request =
+                    Verification { places, witness, assertions, is_proof: self.plan.verb == Verb::Prove };
+                self.verify(step, component, backup, &request)
             }
             Action::Swap { component, moves } => self.swap(component, moves),
             Action::Check { check, within } => self.check(check, *within),
@@ -100,9 +107,17 @@ impl Executor<'_> {
             .iter()
             .map(|warning| What::Warning { message: format!("{component}: {warning}") })
             .collect();
+        let (id, damage) = (backup.id.clone(), backup.record.damage.clone());
         events.push(What::BackupTaken { backup: Box::new(backup) });
         // The copy is in the repository now; what stays here is removed at the end of the run at the latest.
         remove_tree(scratch).map_err(state_error("remove", scratch))?;
+        if let Err(error) = refuse_damage(component, &id, &damage) {
+            // It is kept and in the journal, for what is good in it; but nobody must take it for a good one.
+            for event in events {
+                self.emit(event)?;
+            }
+            return Err(error);
+        }
         Ok(StepEffect { summary: Some(summary), events })
     }
 
@@ -145,15 +160,17 @@ impl Executor<'_> {
         step: &Step,
         component: &str,
         backup: &BackupId,
-        places: &[std::path::PathBuf],
-        witness: &Witness,
-        assertions: &[Assertion],
+        request: &Verification<'_>,
     ) -> Result<StepEffect, EngineError> {
         let begun = std::time::Instant::now();
         let driver = self.world.component(component)?;
-        let summary = driver.verify(places, witness, assertions, self.observer)?;
-        let mut events = Vec::new();
-        if self.plan.verb == Verb::Prove {
+        let Verified { summary, doubts } = driver.verify(request, self.observer)?;
+        if request.is_proof && !doubts.is_empty() {
+            return Err(EngineError::Doubtful { component: component.to_owned(), doubts });
+        }
+        let mut events: Vec<What> =
+            doubts.iter().map(|doubt| What::Warning { message: format!("{component}: {doubt}") }).collect();
+        if request.is_proof {
             let seconds = begun.elapsed().as_secs_f64() + self.seconds_before(step)?;
             let proof = ProofFact {
                 backup: backup.clone(),
@@ -269,6 +286,17 @@ impl Executor<'_> {
         };
         self.emit(What::ProofEnded { proof, reason: Some(error.to_string()) })
     }
+}
+
+fn refuse_damage(component: &str, backup: &BackupId, damage: &[String]) -> Result<(), EngineError> {
+    if damage.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::SourceDamaged {
+        component: component.to_owned(),
+        backup: backup.short().to_owned(),
+        damage: damage.join("; "),
+    })
 }
 
 fn released(kept: &KeptData) -> What {

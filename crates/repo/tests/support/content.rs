@@ -81,6 +81,7 @@ impl Source for Content {
             witness: Witness::new(),
             consistent_at: Timestamp::UNIX_EPOCH,
             warnings: self.stated.keys().map(|p| format!("changed while read: {}", p.display())).collect(),
+            damage: Vec::new(),
             fingerprint: String::new(),
             size_bytes: self.size_bytes().unwrap(),
         })

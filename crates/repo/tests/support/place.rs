@@ -34,6 +34,7 @@ impl Source for Folders {
             witness: Witness::new(),
             consistent_at: Timestamp::UNIX_EPOCH,
             warnings: vec![],
+            damage: Vec::new(),
             fingerprint: String::new(),
             size_bytes: 0,
         })

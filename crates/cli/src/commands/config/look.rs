@@ -60,5 +60,6 @@ fn paths(component: &Component) -> Vec<PathBuf> {
     match component {
         Component::Sqlite(sqlite) => sqlite.path.iter().cloned().collect(),
         Component::Files(files) => files.paths.clone(),
+        Component::Postgres(postgres) => postgres.data_dir.iter().cloned().collect(),
     }
 }

@@ -14,7 +14,7 @@ use muster_types::{
 };
 
 use super::Rules;
-use crate::config::finding::Finding;
+use crate::config::{finding::Finding, secret};
 
 const DAY: Span = Span::from_secs(24 * 60 * 60);
 
@@ -32,7 +32,42 @@ impl Rules<'_> {
         }
     }
 
+    /// A password in clear text would be in every copy of the file and every version of it.
+    fn judge_login(&self, name: &str, findings: &mut Vec<Finding>) {
+        for key in ["password", "url"] {
+            let Some(node) = self.node(&["components", name, key]) else { continue };
+            let text = node.text().unwrap_or_default();
+            let is_clear = match key {
+                "password" => !text.is_empty() && !secret::has_reference(text),
+                _ => has_password(text),
+            };
+            if is_clear {
+                let mut place = self.sources.place(node.at);
+                place.source = place.source.replace(&place.text, "***");
+                "***".clone_into(&mut place.text);
+                let message = format!("the password of component `{name}` stands here in clear text");
+                findings.push(Finding::error(message).at(place).hint(
+                    "put it into a file (mode 0600) and write `password: ${file:/etc/muster/database.password}`",
+                ));
+            }
+        }
+    }
+
     fn judge_place(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
+        if let Component::Postgres(postgres) = component {
+            self.judge_login(name, findings);
+            if postgres.url.as_deref().is_none_or(str::is_empty)
+                && !self.is_refused(&["components", name, "url"])
+            {
+                let finding = Finding::error(format!("component `{name}` has no `url`"));
+                let hint = format!(
+                    "add `url: postgres://muster@db:5432/app` to component `{name}`{}",
+                    self.files.whither()
+                );
+                findings.push(finding.at(self.sources.place(self.key_at(&["components", name]))).hint(hint));
+            }
+            return;
+        }
         let (key, sample, paths): (_, _, Vec<&Path>) = match component {
             Component::Sqlite(sqlite) => {
                 ("path", "/var/lib/app/app.db", sqlite.path.iter().map(AsRef::as_ref).collect())
@@ -40,6 +75,7 @@ impl Rules<'_> {
             Component::Files(files) => {
                 ("paths", "[/srv/uploads]", files.paths.iter().map(AsRef::as_ref).collect())
             }
+            Component::Postgres(_) => return,
         };
         let is_refused = ["path", "paths"].iter().any(|key| self.is_refused(&["components", name, key]));
         if paths.is_empty() && !is_refused {
@@ -50,7 +86,9 @@ impl Rules<'_> {
         for (index, path) in paths.iter().enumerate() {
             let at = match component {
                 Component::Sqlite(_) => self.node(&["components", name, key]),
-                Component::Files(_) => self.node(&["components", name, key, &index.to_string()]),
+                Component::Files(_) | Component::Postgres(_) => {
+                    self.node(&["components", name, key, &index.to_string()])
+                }
             };
             let Some(at) = at.map(|node| node.at) else { continue };
             let finding = if path.as_os_str().is_empty() {
@@ -196,7 +234,7 @@ impl Rules<'_> {
             return;
         }
         let (wanted, is_given, foreign, is_foreign, sample) = match component {
-            Component::Sqlite(_) => (
+            Component::Sqlite(_) | Component::Postgres(_) => (
                 "sql",
                 assertion.sql.is_some(),
                 "path",
@@ -232,6 +270,17 @@ impl Rules<'_> {
             );
         }
     }
+}
+
+/// Tells whether a URL has a password that is no reference.
+fn has_password(url: &str) -> bool {
+    let login = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let password =
+        login.rsplit_once('@').and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
+    password.is_some_and(|password| !password.is_empty() && !secret::has_reference(password))
+        || url.split(['?', '&']).any(|pair| {
+            pair.strip_prefix("password=").is_some_and(|password| !secret::has_reference(password))
+        })
 }
 
 /// The longest distance between two planned backups.

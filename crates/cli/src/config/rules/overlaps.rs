@@ -66,11 +66,13 @@ impl Rules<'_> {
             let own: &[PathBuf] = match component {
                 Component::Sqlite(sqlite) => sqlite.path.as_slice(),
                 Component::Files(files) => &files.paths,
+                Component::Postgres(postgres) => postgres.data_dir.as_slice(),
             };
             places.extend(own.iter().enumerate().map(|(index, path)| {
                 let node = match component {
                     Component::Sqlite(_) => self.node(&["components", name, "path"]),
                     Component::Files(_) => self.node(&["components", name, "paths", &index.to_string()]),
+                    Component::Postgres(_) => self.node(&["components", name, "data_dir"]),
                 };
                 let at = node.map(|node| node.at);
                 Occupied { what: format!("component `{name}`"), path: normal(path), at, is_component: true }

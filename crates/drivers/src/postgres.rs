@@ -1,0 +1,225 @@
+//! Components of kind `postgres`: a whole PostgreSQL cluster, over the network alone.
+//!
+//! In: a connection URL, and where its data directory lies when this is its host. Out: facts, a base backup as a
+//! source, the judgement on restored files by a scratch server, and the swap of data directory and tablespaces.
+//!
+//! ```text
+//! server ─► ready? ─► base backup (replication protocol) ─► archives ─► source ─► repository
+//! repository ─► files ─► prepare ─► scratch server ─► verified ─► swap
+//! ```
+//!
+//! The server is only read: a temporary slot keeps the log while a backup runs, and ends with its session.
+//!
+//! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof.
+
+mod address;
+mod base_backup;
+mod binaries;
+mod lsn;
+mod place;
+mod ready;
+mod refusal;
+mod scratch;
+mod settings;
+mod source;
+mod tls;
+mod verify;
+mod wire;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use muster_repo::source::Source;
+use muster_types::{
+    Clock, Kind,
+    backup::Method,
+    config::{FilesComponent, PostgresComponent},
+    event::{Unwatched, Watcher},
+    facts::ComponentFacts,
+    plan::SwapMove,
+};
+
+use self::{
+    address::Address,
+    base_backup::BaseBackup,
+    place::Owner,
+    settings::Settings,
+    source::PostgresSource,
+    wire::{Connection, Purpose},
+};
+use crate::{
+    DriverError,
+    component::{ComponentDriver, Verification, Verified},
+    files::FilesDriver,
+    swap,
+};
+
+/// The driver of one `postgres` component.
+pub struct PostgresDriver {
+    name: String,
+    address: Address,
+    data_dir: Option<PathBuf>,
+    bin_dir: Option<PathBuf>,
+    /// Bytes per second.
+    max_rate: Option<u64>,
+    clock: Arc<dyn Clock>,
+}
+
+impl PostgresDriver {
+    /// Makes the driver of the component `name`; asks nobody.
+    ///
+    /// # Errors
+    /// `Config`: no URL, one that cannot be read, a relative path.
+    pub fn new(
+        name: &str,
+        component: &PostgresComponent,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DriverError> {
+        let Some(url) = &component.url else {
+            return Err(DriverError::new(Kind::Config, format!("component `{name}` has no url"))
+                .with_hint("write `url: postgres://muster@db:5432/app`"));
+        };
+        for (key, path) in [("data_dir", &component.data_dir), ("bin_dir", &component.bin_dir)] {
+            if let Some(path) = path.as_ref().filter(|path| !path.is_absolute() || path.file_name().is_none())
+            {
+                let message = format!("{key} `{}` of component `{name}` is not absolute", path.display());
+                return Err(DriverError::new(Kind::Config, message).with_hint("write it from `/` on"));
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            address: Address::parse(url, component.password.as_deref())?,
+            data_dir: component.data_dir.clone(),
+            bin_dir: component.bin_dir.clone(),
+            max_rate: component.max_rate.map(|rate| rate.0),
+            clock,
+        })
+    }
+
+    /// Returns what reads and judges the data directory and tablespaces as files, when they are on this host.
+    fn local(&self) -> Result<FilesDriver, DriverError> {
+        let Some(data_dir) = &self.data_dir else {
+            return Err(DriverError::new(
+                Kind::Config,
+                format!("component `{}` does not say where its data directory is on this host", self.name),
+            )
+            .with_hint("add `data_dir: /var/lib/postgresql/15/main`, or restore with `--into FOLDER`"));
+        };
+        let paths = std::iter::once(data_dir.clone()).chain(place::tablespaces(data_dir)).collect();
+        let component = FilesComponent { paths, ..FilesComponent::default() };
+        FilesDriver::new(&self.name, &component, self.clock.clone())
+    }
+
+    fn begin(&self, watcher: &dyn Watcher) -> Result<PostgresSource, DriverError> {
+        let mut asked = Connection::open(&self.address, Purpose::Sql, watcher)?;
+        ready::refuse(&self.address, &ready::hindrances(&mut asked, &self.address, watcher)?)?;
+        let settings = Settings::read(&mut asked, watcher)?;
+        let replication = Connection::open(&self.address, Purpose::Replication, watcher)?;
+        watcher.begin("wait for a checkpoint", None);
+        let (backup, mut begun) = BaseBackup::begin(replication, self.max_rate, watcher)?;
+        begun.tablespaces.sort_by_key(|one| one.oid.parse::<u64>().unwrap_or(u64::MAX));
+        let data = self.data_dir.clone().unwrap_or_else(|| settings.server.data_directory.clone());
+        let paths = std::iter::once(data)
+            .chain(begun.tablespaces.iter().map(|one| PathBuf::from(&one.path)))
+            .collect();
+        PostgresSource::new(backup, begun, paths, settings, self.clock.clone())
+    }
+
+    /// Returns where the log of the server stands, as a mark of its state.
+    fn position(&self) -> Option<String> {
+        let mut connection = Connection::open(&self.address, Purpose::Sql, &Unwatched).ok()?;
+        connection.value("SELECT pg_current_wal_lsn()", &Unwatched).ok()?
+    }
+}
+
+impl ComponentDriver for PostgresDriver {
+    fn survey(&self) -> Result<ComponentFacts, DriverError> {
+        let source = match &self.data_dir {
+            Some(data_dir) => data_dir.display().to_string(),
+            None => self.address.to_string(),
+        };
+        if self.data_dir.is_some() {
+            return Ok(ComponentFacts { source, ..self.local()?.survey()? });
+        }
+        let position = self.position();
+        Ok(ComponentFacts {
+            name: self.name.clone(),
+            source,
+            is_present: position.is_some(),
+            has_data: position.is_some(),
+            size_bytes: 0,
+            fingerprint: position,
+            last_write: None,
+            open_by: Vec::new(),
+            beside: Vec::new(),
+        })
+    }
+
+    fn open_source(
+        &self,
+        method: Method,
+        scratch: &Path,
+        watcher: &dyn Watcher,
+    ) -> Result<Box<dyn Source>, DriverError> {
+        match method {
+            Method::Raw => self.local()?.open_source(method, scratch, watcher),
+            Method::Consistent => Ok(Box::new(self.begin(watcher)?)),
+        }
+    }
+
+    fn targets(&self) -> Vec<PathBuf> {
+        self.data_dir.iter().cloned().collect()
+    }
+
+    fn verify(&self, request: &Verification<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
+        let request = verify::Request {
+            name: &self.name,
+            bin_dir: self.bin_dir.as_deref(),
+            data_dir: self.data_dir.as_deref(),
+            database: &self.address.database,
+            places: request.places,
+            witness: request.witness,
+            assertions: request.assertions,
+            is_proof: request.is_proof,
+        };
+        verify::verify(&request, watcher)
+    }
+
+    fn check_unused(&self) -> Result<(), DriverError> {
+        let Some(data_dir) = &self.data_dir else { return Ok(()) };
+        // The server's own mark says it even where open files cannot be seen.
+        if let Ok(pid) = fs::read_to_string(data_dir.join("postmaster.pid"))
+            && let Some(pid) = pid.lines().next().and_then(|line| line.trim().parse::<u32>().ok())
+            && Path::new("/proc").join(pid.to_string()).exists()
+        {
+            let message = format!("PostgreSQL runs on {} (pid {pid})", data_dir.display());
+            return Err(DriverError::new(Kind::Conflict, message).with_hint(
+                "stop it first, or name it under `services:` with `uses:`, so that Muster stops it",
+            ));
+        }
+        self.local()?.check_unused()
+    }
+
+    fn swap(&self, moves: &[SwapMove]) -> Result<(), DriverError> {
+        let Some(data) = moves.first() else { return Ok(()) };
+        for place in [&data.from, &data.target] {
+            // Before the rename it is the restored one; after a crash it may stand at its target already.
+            let is_restored = place == &data.from || !data.from.exists();
+            if is_restored && place.join("PG_VERSION").exists() {
+                let owner = Owner::find(self.data_dir.as_deref(), place)?;
+                place::point_to_targets(place, moves)?;
+                place::put_settings(place, &data.target, owner)?;
+                for one in moves.iter().filter(|one| one.from.exists()) {
+                    owner.take(&one.from)?;
+                }
+                scratch::remove(&place.join(scratch::FOLDER))?;
+            }
+        }
+        // A server that finds its data directory must find its tablespaces.
+        let last: Vec<SwapMove> = moves[1..].iter().chain(&moves[..1]).cloned().collect();
+        swap::swap(&last, &[])
+    }
+}

@@ -1,0 +1,334 @@
+//! A server on restored files that can do no harm: no network, no archiving, no subscriptions, no background workers.
+//!
+//! ```text
+//! unshare --net ─► setpriv (the files' owner, ends with Muster) ─► postgres, everything set on its command line
+//!                                                                    └─ socket, log, pg_hba.conf: place/muster-run/
+//! ```
+//!
+//! Settings on the command line win over every file in the data directory, and nobody can change them from SQL. The
+//! server and its clients reach the files through their working folder, so that folders above, which may be closed to
+//! the server's user, do not matter, and a socket's path is never too long.
+//!
+//! It recovers the files, so they are changed; it never leaves them while the server runs.
+//! Read next: `verify.rs`.
+
+use std::{
+    fs::{self, File},
+    os::{fd::AsRawFd, unix::fs::DirBuilderExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use muster_repo::durable;
+use muster_types::{
+    Kind,
+    event::{Unwatched, Watcher},
+};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+use super::{
+    address::{Address, TlsMode},
+    binaries::Binaries,
+    place::{Owner, failed},
+    settings::Server,
+    wire::{Connection, Purpose},
+};
+use crate::{
+    DriverError,
+    command::{CommandError, Ended, Invocation},
+};
+
+/// The folder in the data directory for what the server needs while it runs.
+pub(super) const FOLDER: &str = "muster-run";
+/// Any number: the socket's folder is private.
+const PORT: u16 = 5432;
+/// How long a clean shutdown may take: it writes out what recovery has changed.
+const STOP_WITHIN: Duration = Duration::from_mins(5);
+/// How long to sleep between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A running scratch server.
+pub(super) struct ScratchServer {
+    child: Child,
+    place: PathBuf,
+    /// Open for as long as clients find the socket by it.
+    folder: File,
+    superuser: String,
+    has_own_network: bool,
+}
+
+impl ScratchServer {
+    /// Starts the server and waits until it has recovered and answers.
+    ///
+    /// # Errors
+    /// `Corrupt`: it says that its files are damaged. `Unavailable`: it cannot run here. `Interrupted`.
+    pub(super) fn start(
+        binaries: &Binaries,
+        place: &Path,
+        server: &Server,
+        owner: Owner,
+        watcher: &dyn Watcher,
+    ) -> Result<Self, DriverError> {
+        let folder = place.join(FOLDER);
+        remove(&folder)?;
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(|error| failed("make", &folder, &error))?;
+        for (name, content) in
+            [("pg_hba.conf", "local all all trust\n"), ("pg_ident.conf", ""), ("postgresql.conf", "")]
+        {
+            let path = folder.join(name);
+            durable::write(&path, content.as_bytes(), 0o600)
+                .map_err(|error| failed("write", &path, &error))?;
+        }
+        owner.take(&folder)?;
+        let log = folder.join("log");
+        let log_file = File::create(&log).map_err(|error| failed("make", &log, &error))?;
+        let errors = log_file.try_clone().map_err(|error| failed("make", &log, &error))?;
+        let mut argv = Vec::new();
+        let has_own_network = isolate(&mut argv, owner);
+        argv.extend(["setpriv".to_owned(), "--pdeathsig".into(), "KILL".into()]);
+        if geteuid().is_root() {
+            argv.extend([
+                format!("--reuid={}", owner.uid),
+                format!("--regid={}", owner.gid),
+                "--clear-groups".into(),
+            ]);
+            argv.extend([
+                "--no-new-privs".to_owned(),
+                "--inh-caps=-all".into(),
+                "--bounding-set=-all".into(),
+            ]);
+        }
+        argv.extend(["--".to_owned(), binaries.program("postgres").display().to_string()]);
+        argv.extend(settings(server));
+        let child = Command::new(&argv[0])
+            .args(&argv[1..])
+            .current_dir(place)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC")
+            .stdin(Stdio::null())
+            .stdout(log_file)
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| failed("run", Path::new(&argv[0]), &error))?;
+        let folder = File::open(&folder).map_err(|error| failed("look at", &folder, &error))?;
+        let superuser =
+            if server.superuser.is_empty() { "postgres".into() } else { server.superuser.clone() };
+        let mut started = Self { child, place: place.to_owned(), folder, superuser, has_own_network };
+        started.wait_until_ready(watcher)?;
+        Ok(started)
+    }
+
+    /// Tells whether it runs in a network of its own, from which nothing leaves.
+    pub(super) fn has_own_network(&self) -> bool {
+        self.has_own_network
+    }
+
+    /// Connects to one of its databases as its superuser.
+    pub(super) fn connect(&self, database: &str, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
+        let address = Address {
+            host: format!("/proc/self/fd/{}", self.folder.as_raw_fd()),
+            port: PORT,
+            user: self.superuser.clone(),
+            database: database.to_owned(),
+            password: None,
+            tls: TlsMode::Disable,
+            root_certificate: None,
+            client_certificate: None,
+        };
+        Connection::open(&address, Purpose::Sql, watcher)
+    }
+
+    /// Runs one of PostgreSQL's client programs against it.
+    pub(super) fn run(
+        &self,
+        binaries: &Binaries,
+        program: &str,
+        args: &[&str],
+        watcher: &dyn Watcher,
+    ) -> Result<Ended, CommandError> {
+        let mut argv = vec![binaries.program(program).display().to_string()];
+        argv.extend(args.iter().map(|arg| (*arg).to_owned()));
+        let mut invocation = Invocation::new(argv, Duration::MAX / 4);
+        invocation.folder = Some(self.place.clone());
+        let here = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        invocation.env = vec![
+            here("PGHOST", &format!("/proc/self/cwd/{FOLDER}")),
+            here("PGPORT", &PORT.to_string()),
+            here("PGUSER", &self.superuser),
+            here(
+                "PGOPTIONS",
+                "-c default_transaction_read_only=off -c session_preload_libraries= -c local_preload_libraries=",
+            ),
+            here("LC_ALL", "C"),
+        ];
+        invocation.run(watcher)
+    }
+
+    /// Shuts it down cleanly, so that its files can be used.
+    ///
+    /// # Errors
+    /// `Unavailable`: it did not end in time and was killed; the files then need a recovery at the next start.
+    pub(super) fn stop(mut self) -> Result<(), DriverError> {
+        self.signal(Signal::INT);
+        let deadline = Instant::now() + STOP_WITHIN;
+        while Instant::now() < deadline {
+            if self.has_ended() {
+                return remove(&self.place.join(FOLDER));
+            }
+            thread::sleep(PAUSE);
+        }
+        Err(DriverError::new(Kind::Unavailable, "the scratch server did not shut down in time"))
+    }
+
+    fn wait_until_ready(&mut self, watcher: &dyn Watcher) -> Result<(), DriverError> {
+        loop {
+            if self.has_ended() {
+                return Err(self.judge_log());
+            }
+            if watcher.is_cancelled() {
+                return Err(DriverError::new(Kind::Interrupted, "stopped"));
+            }
+            if self.place.join(FOLDER).join(format!(".s.PGSQL.{PORT}")).exists()
+                && self.connect("template1", &Unwatched).is_ok()
+            {
+                return Ok(());
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Says why the server has ended; the code at the beginning of a line tells whose fault it is.
+    fn judge_log(&self) -> DriverError {
+        let log = fs::read(self.place.join(FOLDER).join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let fatal = log.lines().rev().find(|line| line.contains("PANIC:") || line.contains("FATAL:"));
+        let line = fatal.or_else(|| log.lines().last()).unwrap_or("it said nothing");
+        let (code, text) = line.split_once(' ').unwrap_or(("", line));
+        let is_damage = fatal.is_some() && (code.starts_with("XX") || code.starts_with("58"));
+        let kind = if is_damage { Kind::Corrupt } else { Kind::Unavailable };
+        DriverError::new(kind, format!("the server does not start on the restored files: {}", text.trim()))
+    }
+
+    fn has_ended(&mut self) -> bool {
+        // An error would mean that it is no child of ours any more.
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It fails only when the server has ended by itself.
+            kill_process(pid, signal).unwrap_or_default();
+        }
+    }
+}
+
+impl Drop for ScratchServer {
+    /// A server that was not stopped is not waited for: SIGQUIT ends it and its children at once.
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            self.signal(Signal::QUIT);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !self.has_ended() && Instant::now() < deadline {
+                thread::sleep(PAUSE);
+            }
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// Removes the folder that a killed server has left.
+pub(super) fn remove(folder: &Path) -> Result<(), DriverError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", folder, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// Puts the server into a network of its own, where the kernel lets us.
+fn isolate(argv: &mut Vec<String>, owner: Owner) -> bool {
+    let with: Vec<String> = if geteuid().is_root() {
+        vec!["unshare".into(), "--net".into(), "--ipc".into()]
+    } else {
+        let users =
+            ["--user", &format!("--map-user={}", owner.uid), &format!("--map-group={}", owner.gid), "--net"]
+                .map(ToOwned::to_owned);
+        std::iter::once("unshare".to_owned()).chain(users).collect()
+    };
+    let trial = with.iter().cloned().chain(["--".to_owned(), "true".into()]);
+    let works =
+        Invocation::new(trial, Duration::from_secs(10)).run(&Unwatched).is_ok_and(|ended| ended.is_success());
+    if works {
+        argv.extend(with);
+        argv.push("--".into());
+    }
+    works
+}
+
+/// Everything that decides what the server may do.
+fn settings(server: &Server) -> Vec<String> {
+    let prepared = server.limits.get("max_prepared_transactions").map_or("0", String::as_str);
+    let own = |name: &str| format!("/proc/self/cwd/{FOLDER}/{name}");
+    let mut pairs: Vec<(&str, String)> = vec![
+        ("config_file", own("postgresql.conf")),
+        ("hba_file", own("pg_hba.conf")),
+        ("ident_file", own("pg_ident.conf")),
+        ("external_pid_file", String::new()),
+        ("unix_socket_directories", own("").trim_end_matches('/').to_owned()),
+        ("unix_socket_permissions", "0700".into()),
+        ("unix_socket_group", String::new()),
+        ("port", PORT.to_string()),
+        ("listen_addresses", String::new()),
+        ("ssl", "off".into()),
+        ("bonjour", "off".into()),
+        ("archive_mode", "off".into()),
+        ("archive_command", String::new()),
+        ("archive_library", String::new()),
+        ("restore_command", String::new()),
+        ("primary_conninfo", String::new()),
+        ("primary_slot_name", String::new()),
+        ("synchronous_standby_names", String::new()),
+        ("max_wal_senders", "0".into()),
+        ("max_logical_replication_workers", "0".into()),
+        ("max_replication_slots", "250".into()),
+        ("shared_preload_libraries", String::new()),
+        ("session_preload_libraries", String::new()),
+        ("local_preload_libraries", String::new()),
+        ("autovacuum", "off".into()),
+        ("jit", "off".into()),
+        ("default_transaction_read_only", "off".into()),
+        ("statement_timeout", "0".into()),
+        ("lock_timeout", "0".into()),
+        // A backend that computes does not notice the end of its server, but it does notice the end of its client.
+        ("client_connection_check_interval", "1s".into()),
+        ("max_connections", "20".into()),
+        ("max_prepared_transactions", prepared.to_owned()),
+        ("wal_level", "replica".into()),
+        ("fsync", "on".into()),
+        ("full_page_writes", "on".into()),
+        ("shared_buffers", "128MB".into()),
+        ("huge_pages", "off".into()),
+        ("logging_collector", "off".into()),
+        ("log_destination", "stderr".into()),
+        ("log_line_prefix", "%e ".into()),
+        ("log_statement", "none".into()),
+        ("cluster_name", "muster scratch".into()),
+    ];
+    let major = server.version / 10_000;
+    if major >= 17 {
+        pairs.extend([
+            ("event_triggers", "off".into()),
+            ("summarize_wal", "off".into()),
+            ("sync_replication_slots", "off".into()),
+        ]);
+    }
+    if major >= 18 {
+        pairs.extend([("max_active_replication_origins", "250".into()), ("io_method", "worker".into())]);
+    }
+    let set = pairs.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
+    ["-D".to_owned(), "/proc/self/cwd".into()].into_iter().chain(set).collect()
+}
