@@ -38,6 +38,8 @@ pub(super) struct Address {
     /// The certificates to trust; `system` stands for those of the host.
     pub(super) root_certificate: Option<PathBuf>,
     pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
+    /// Settings of the session, as `-c name=value`.
+    pub(super) options: Option<&'static str>,
 }
 
 impl Address {
@@ -80,6 +82,7 @@ impl Address {
             tls: TlsMode::Prefer,
             root_certificate: None,
             client_certificate: None,
+            options: None,
         };
         address.read_options(query)?;
         if address.host.is_empty() {

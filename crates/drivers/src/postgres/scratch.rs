@@ -46,6 +46,9 @@ pub(super) const FOLDER: &str = "muster-run";
 const PORT: u16 = 5432;
 /// How long a clean shutdown may take: it writes out what recovery has changed.
 const STOP_WITHIN: Duration = Duration::from_mins(5);
+/// What a database or a role may have set for its sessions, and what must not stop a look at it.
+const SESSION: &str =
+    "-c default_transaction_read_only=off -c session_preload_libraries= -c local_preload_libraries=";
 /// How long to sleep between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -138,6 +141,7 @@ impl ScratchServer {
             tls: TlsMode::Disable,
             root_certificate: None,
             client_certificate: None,
+            options: Some(SESSION),
         };
         Connection::open(&address, Purpose::Sql, watcher)
     }
@@ -159,10 +163,7 @@ impl ScratchServer {
             here("PGHOST", &format!("/proc/self/cwd/{FOLDER}")),
             here("PGPORT", &PORT.to_string()),
             here("PGUSER", &self.superuser),
-            here(
-                "PGOPTIONS",
-                "-c default_transaction_read_only=off -c session_preload_libraries= -c local_preload_libraries=",
-            ),
+            here("PGOPTIONS", SESSION),
             here("LC_ALL", "C"),
         ];
         invocation.run(watcher)

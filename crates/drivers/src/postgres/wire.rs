@@ -242,9 +242,9 @@ impl Connection {
         ];
         match self.purpose {
             Purpose::Replication => parameters.push(("replication", "true")),
-            // Libraries that a database or role asks for must not be able to stop a look at it.
             Purpose::Sql => parameters.extend([("DateStyle", "ISO"), ("extra_float_digits", "3")]),
         }
+        parameters.extend(self.address.options.map(|options| ("options", options)));
         let mut out = BytesMut::new();
         frontend::startup_message(parameters, &mut out).map_err(|error| self.lost(error))?;
         self.send(&out)?;
