@@ -210,7 +210,9 @@ pub(crate) fn backup_rows(backups: &[Backup], proofs: &[ProofFact], now: Timesta
             if backup.is_pinned {
                 label = if label.is_empty() { "(pinned)".into() } else { format!("{label} (pinned)") };
             }
-            let proof = if record.method == Method::Raw {
+            let proof = if !record.damage.is_empty() {
+                "damaged at its source".to_owned()
+            } else if record.method == Method::Raw {
                 "safety copy".to_owned()
             } else {
                 newest_proof(proofs, backup).map_or("unproven".to_owned(), |proof| {

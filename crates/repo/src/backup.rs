@@ -1,34 +1,27 @@
 //! Takes a backup. In: a [`Source`]. Out: a [`Backup`] in the repository, or a named error and no snapshot.
 //!
 //! ```text
-//! sweep → open → archive (snapshots are held back) → no error seen by anyone? → snapshot with the record
+//! sweep → open → archive (chunks, folders, packs, index) → no error seen by anyone? → snapshot with the record
 //! ```
 //!
 //! The snapshot is written last, because it is what makes everything before it a backup; what a failed backup left
 //! in packs is used by the next one or freed by `prune`. The record stands in the snapshot's description, which is
 //! authoritative, and in the file `muster.json` inside, because other programs drop descriptions.
 //!
-//! This module never skips a file and never prints. Read next: `feed.rs`, `storage.rs`.
-
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-    thread,
-    time::Duration,
-};
+//! This module never skips a file and never prints. Read next: `archive.rs`, `storage.rs`.
 
 use muster_types::{
     backup::{Backup, BackupId, BackupRecord, RECORD_FORMAT},
     event::Watcher,
 };
 use rustic_core::{
-    BackupOptions, IndexedIds, ParentOptions, Repository, RusticError,
+    OpenStatus, Repository,
     repofile::{DeleteOption, SnapshotFile},
 };
 
 use crate::{
+    archive::Archive,
     error::RepoError,
-    feed::{Feed, Shared},
     lock::Lock,
     pins,
     repo::{BackupHeader, Repo, engine},
@@ -36,9 +29,6 @@ use crate::{
     storage::Storage,
     temporary,
 };
-
-/// How often the watcher hears of progress and is asked whether to stop.
-const TICK: Duration = Duration::from_millis(20);
 
 impl Repo {
     /// Takes a backup. Every file is read; chunks that are there already are not stored again.
@@ -60,76 +50,27 @@ impl Repo {
             path: self.path().to_owned(),
             source,
         })?;
-        let indexed = opened.to_indexed_ids().map_err(|error| engine(&storage, "read the index", &error))?;
-        let result = fill(&indexed, &storage, source.into(), header, watcher);
-        if result.is_err() {
-            storage.close();
-        }
-        result
+        let archive = Archive { opened: &opened, storage: &storage, cipher: &self.unlocked()?.cipher };
+        let pin = header.pin;
+        let mut made = None;
+        let mut record = || {
+            let (record, json) = record_of(header.clone(), &*source)?;
+            made = Some(record);
+            Ok(json)
+        };
+        let (tree, summary) = archive.store(&*source, &mut record, watcher)?;
+        let record = made.ok_or_else(|| broken("the record of the backup was not written"))?;
+        let mut snapshot = SnapshotFile { tree, ..SnapshotFile::default() };
+        snapshot.program_version = format!("muster {}", record.muster);
+        snapshot.paths.add("data".into());
+        snapshot.summary = Some(summary);
+        pins::describe(&mut snapshot, &record, pin);
+        save(&opened, &storage, snapshot, record)
     }
 }
 
-/// Stores the content, and the snapshot when nobody has seen an error.
-fn fill<S: IndexedIds + Sync>(
-    indexed: &Repository<S>,
-    storage: &Arc<Storage>,
-    source: Arc<dyn Source>,
-    header: BackupHeader,
-    watcher: &dyn Watcher,
-) -> Result<Backup, RepoError> {
-    let pin = header.pin;
-    let made = Arc::new(Mutex::new(None));
-    let shared = Arc::new(Shared::new(storage.clone()));
-    watcher.begin("back up", source.size_bytes());
-    let record = Arc::new(recorder(source.clone(), header, made.clone()));
-    let feed = Feed { source, shared: shared.clone(), record };
-    storage.hold_snapshots(true);
-    let result = archive(indexed, &feed, &shared, watcher);
-    storage.hold_snapshots(false);
-    if let Some(error) = shared.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(error.into());
-    }
-    if let Some(fault) = storage.take_fault() {
-        return Err(fault);
-    }
-    if shared.is_cancelled.load(Ordering::SeqCst) {
-        return Err(RepoError::Cancelled);
-    }
-    let mut snapshot = result.map_err(|error| match error {
-        Some(error) => engine(storage, "back up", &error),
-        None => broken("the backup engine panicked"),
-    })?;
-    let record = made.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let record = record.ok_or_else(|| broken("the record of the backup was not written"))?;
-    pins::describe(&mut snapshot, &record, pin);
-    save(indexed, storage, snapshot, record)
-}
-
-/// Runs the engine in a thread of its own, so that the watcher is asked while it works. `Err(None)` is a panic.
-fn archive<S: IndexedIds + Sync>(
-    indexed: &Repository<S>,
-    feed: &Feed,
-    shared: &Shared,
-    watcher: &dyn Watcher,
-) -> Result<SnapshotFile, Option<Box<RusticError>>> {
-    // Every file is read in full: sizes and times do not prove that nothing has changed.
-    let options = BackupOptions::default().parent_opts(ParentOptions::default().force(true));
-    let result = thread::scope(|scope| {
-        let work = scope
-            .spawn(|| indexed.archive(&options, feed, SnapshotFile::default(), &[PathBuf::from("data")]));
-        while !work.is_finished() {
-            watcher.advance(shared.bytes.swap(0, Ordering::Relaxed));
-            shared.is_cancelled.fetch_or(watcher.is_cancelled(), Ordering::SeqCst);
-            thread::sleep(TICK);
-        }
-        watcher.advance(shared.bytes.swap(0, Ordering::Relaxed));
-        work.join()
-    });
-    result.map_err(|_| None)?.map_err(Some)
-}
-
-fn save<S: rustic_core::Open>(
-    repository: &Repository<S>,
+fn save(
+    repository: &Repository<OpenStatus>,
     storage: &Storage,
     mut snapshot: SnapshotFile,
     record: BackupRecord,
@@ -143,22 +84,15 @@ fn save<S: rustic_core::Open>(
     Ok(Backup { id: BackupId(id.to_hex().to_string()), record, is_pinned, added_bytes })
 }
 
-/// Makes the content of `muster.json` when all else was read, and keeps the record for the description.
-fn recorder(
-    source: Arc<dyn Source>,
-    header: BackupHeader,
-    slot: Arc<Mutex<Option<BackupRecord>>>,
-) -> impl Fn() -> Result<Vec<u8>, SourceError> + Send + Sync {
-    move || {
-        let record = complete(header.clone(), &*source)?;
-        let json = serde_json::to_vec_pretty(&record).map_err(|error| SourceError::Other {
-            message: format!("the record of the backup cannot be written: {error}"),
-            hint: None,
-            kind: muster_types::Kind::Bug,
-        })?;
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
-        Ok(json)
-    }
+/// Makes the record when all else was read, and the content of `muster.json`.
+fn record_of(header: BackupHeader, source: &dyn Source) -> Result<(BackupRecord, Vec<u8>), SourceError> {
+    let record = complete(header, source)?;
+    let json = serde_json::to_vec_pretty(&record).map_err(|error| SourceError::Other {
+        message: format!("the record of the backup cannot be written: {error}"),
+        hint: None,
+        kind: muster_types::Kind::Bug,
+    })?;
+    Ok((record, json))
 }
 
 fn complete(header: BackupHeader, source: &dyn Source) -> Result<BackupRecord, SourceError> {

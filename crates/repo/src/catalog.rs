@@ -12,8 +12,8 @@ use rustic_core::{
 };
 
 use crate::{
+    archive::RECORD_NAME,
     error::RepoError,
-    feed::RECORD_NAME,
     pins,
     repo::Repo,
     unlock::{Cipher, hex_hash, ids_in},

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// No chunk or tree is larger: `restic` stops at 8 MiB, and a stated size beyond this would only take memory.
-const CHUNK_BYTES_MAX: u32 = 256 * 1024 * 1024;
+pub(crate) const CHUNK_BYTES_MAX: u32 = 256 * 1024 * 1024;
 
 /// Where a chunk lies.
 #[derive(Debug, Clone, Copy)]

@@ -6,12 +6,12 @@
 //! This crate never chooses a backup, never prints and never reads the environment.
 //! Read next: `repo.rs`, `backup.rs`, `restore.rs`, `verify.rs`, `prune.rs`, `keys.rs`; `docs/format.md` is the law.
 
+mod archive;
 mod backup;
 mod catalog;
 mod chunks;
 pub mod durable;
 mod error;
-mod feed;
 pub mod keys;
 mod layout;
 mod listing;

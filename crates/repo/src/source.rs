@@ -1,7 +1,8 @@
 //! Where a backup's content comes from: the contract between a driver and the repository.
 //!
-//! A driver hands entries in order; the repository reads each file to its end and then asks [`Source::finish`] what
-//! was true of them. Nothing is visible in the repository before `finish` has said yes.
+//! One thread asks for an entry, reads its content to the end and only then asks for the next: a source may be a stream
+//! that a server sends in an order of its own. After the last one it asks [`Source::finish`] what was true of them.
+//! Nothing is visible in the repository before `finish` has said yes.
 //!
 //! A source never writes to what it reads, and never skips what it cannot read: it returns an error.
 
@@ -21,11 +22,14 @@ pub struct Entry {
 
 /// What an entry is.
 pub enum EntryKind {
-    /// A folder. It comes before what is in it.
+    /// A folder. Of a sorted source it comes before what is in it.
     Directory,
-    /// A regular file. `open` is called once, maybe on another thread; the reader is read to its end.
+    /// A regular file.
+    ///
+    /// `open` is called once, before the next entry is asked for. What it returns is read to its end or to the stated
+    /// size, whichever comes first, and dropped, also before the next entry is asked for.
     File {
-        /// Bytes, as far as known before reading.
+        /// Bytes, as far as known before reading. No more than these become part of the backup.
         size_bytes: u64,
         /// Opens the content.
         open: Box<dyn FnOnce() -> Result<Box<dyn Read + Send>, SourceError> + Send>,
@@ -79,18 +83,24 @@ pub struct SourceSummary {
 
 /// A component's content at one moment.
 pub trait Source: Send + Sync {
-    /// Walks the content depth first; the names in one folder come in byte order.
+    /// Hands out the content, each path once, all below the root. A folder that no entry names is made, with mode 0700.
     ///
-    /// Called once. An `Err` item makes the whole backup fail.
+    /// A sorted source walks depth first, and the names in one folder come in byte order. Called once. An `Err` item
+    /// makes the whole backup fail, and nothing is asked for after it.
     fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, SourceError>> + Send>;
 
-    /// Tells whether the names come in byte order; a stream has the order of who sends it.
+    /// Tells whether the entries come in the order of a sorted walk; another order is then an error.
+    ///
+    /// A source that says no may give them in any order, folders before or after their content. What is known of them
+    /// stays in memory until the end, some hundred bytes for each: a walk that can be sorted should be.
     fn is_sorted(&self) -> bool {
         true
     }
 
-    /// Ends a read that waits, from another thread: somebody wants everything to stop.
-    fn stop(&self) {}
+    /// Called at most once, from another thread, when the backup has failed or was cancelled.
+    ///
+    /// A read that blocks, or would block later, must then end soon, with an error. Files on a disk need nothing here.
+    fn interrupt(&self) {}
 
     /// Bytes to read, when known, for progress.
     fn size_bytes(&self) -> Option<u64>;

@@ -1,23 +1,20 @@
-//! The storage under the repository: a local folder with durable writes, checked reads and a held-back snapshot.
+//! The storage under the repository: a local folder with durable writes and checked reads.
 //!
 //! In: what the backup engine reads and writes. Out: the first thing that went wrong, with its file, because the
 //! engine turns errors into long texts or only logs them.
 //!
-//! While it is armed no snapshot is written, because the engine saves one even when it skipped a file. A half-written
-//! file never stands under its final name, and no file is handed out whose content does not match its name.
-//! Read next: `repo.rs`, `temporary.rs`.
+//! A half-written file never stands under its final name, and no file is handed out whose content does not match its
+//! name. After a fault nothing more is written until somebody took it. Read next: `repo.rs`, `temporary.rs`.
 
 use std::{
     fs::{self, File},
-    io::{self, ErrorKind as IoKind},
+    io::{self, ErrorKind as IoKind, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    thread,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -33,43 +30,31 @@ use crate::{
     unlock::hex_hash,
 };
 
-/// How long to sleep between two looks at writes that have not ended.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Packs that are written at the same time: a local disk is not faster with more of them, and each takes memory.
+const WRITERS: usize = 1;
 
 pub(crate) struct Storage {
     root: PathBuf,
-    holds_snapshots: AtomicBool,
+    writers: usize,
     fault: Mutex<Option<RepoError>>,
     saved_snapshot: Mutex<Option<Id>>,
     serial: AtomicU64,
-    is_closed: AtomicBool,
-    writes: AtomicUsize,
-}
-
-/// Counts a write as long as it lasts.
-struct Write<'a>(&'a AtomicUsize);
-
-impl Drop for Write<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Storage {
     pub(crate) fn new(root: PathBuf) -> Self {
         Self {
             root,
-            holds_snapshots: AtomicBool::new(false),
+            writers: WRITERS,
             fault: Mutex::new(None),
             saved_snapshot: Mutex::new(None),
             serial: AtomicU64::new(0),
-            is_closed: AtomicBool::new(false),
-            writes: AtomicUsize::new(0),
         }
     }
 
-    pub(crate) fn hold_snapshots(&self, hold: bool) {
-        self.holds_snapshots.store(hold, Ordering::SeqCst);
+    /// How many packs to write at the same time.
+    pub(crate) fn writers(&self) -> usize {
+        self.writers
     }
 
     /// Returns the first thing that went wrong.
@@ -77,25 +62,13 @@ impl Storage {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Tells whether something went wrong, so that nobody goes on reading a source in vain.
-    pub(crate) fn has_fault(&self) -> bool {
+    fn has_fault(&self) -> bool {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Returns the id of the snapshot that was written last.
     pub(crate) fn take_saved_snapshot(&self) -> Option<Id> {
         self.saved_snapshot.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Refuses everything that is still to be written, and waits for what is being written.
-    ///
-    /// The engine leaves threads behind when it fails; they must not write into a repository that the caller takes
-    /// for left alone, or that is on a disk about to be unmounted.
-    pub(crate) fn close(&self) {
-        self.is_closed.store(true, Ordering::SeqCst);
-        while self.writes.load(Ordering::SeqCst) > 0 {
-            thread::sleep(PAUSE);
-        }
     }
 
     fn keep_fault(&self, fault: RepoError) -> Box<RusticError> {
@@ -108,7 +81,10 @@ impl Storage {
         let temporary = temporary::beside(path, self.serial.fetch_add(1, Ordering::SeqCst));
         let result = fs::create_dir_all(path.parent().unwrap_or(&self.root))
             .and_then(|()| File::create(&temporary))
-            .and_then(|mut file| io::copy(&mut content.reader(), &mut file).and_then(|_| file.sync_all()))
+            .and_then(|mut file| {
+                content.slice().iter().try_for_each(|part| file.write_all(part))?;
+                file.sync_all()
+            })
             .and_then(|()| durable::rename(&temporary, path));
         if result.is_err() {
             drop(fs::remove_file(&temporary));
@@ -180,13 +156,7 @@ impl WriteBackend for Storage {
     }
 
     fn write_bytes(&self, tpe: FileType, id: &Id, _cacheable: bool, content: BytesList) -> RusticResult<()> {
-        if tpe == FileType::Snapshot && self.holds_snapshots.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        // Counted before it is asked, so that `close` sees either the write or its refusal.
-        self.writes.fetch_add(1, Ordering::SeqCst);
-        let _write = Write(&self.writes);
-        if self.is_closed.load(Ordering::SeqCst) || self.has_fault() {
+        if self.has_fault() {
             return Err(RusticError::new(ErrorKind::Backend, "an earlier error has stopped all writing"));
         }
         let path = self.root.join(place(tpe, id));

@@ -1,10 +1,11 @@
-//! Finds the key file that a password opens, and decrypts what lies in the repository.
+//! Finds the key file that a password opens; encrypts and decrypts what lies in the repository.
 //!
 //! In: the folder `keys` and a password. Out: a [`Cipher`]. The name of every key file is the SHA-256 of its content,
 //! so a damaged key file is told apart from a wrong password before it is tried.
 //!
 //! This module never writes, and never takes a damaged key file for a wrong password. The cipher is the one of the
-//! format (AES-256-CTR with Poly1305-AES), because the engine has no public way to decrypt the header of a pack.
+//! format (AES-256-CTR with Poly1305-AES), because the engine has no public way to encrypt a blob or to decrypt
+//! the header of a pack.
 //! Read next: `verify.rs`.
 
 use std::{fs, num::NonZeroU32, path::Path};
@@ -15,12 +16,15 @@ use aes256ctr_poly1305aes::{
 };
 use muster_types::Secret;
 use rustic_core::{Id, repofile::KeyFile, repofile::MasterKey};
+use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest, Sha256};
 
 use crate::error::RepoError;
 
 /// Bytes of the nonce before, and of the nonce and the mark of authenticity around, everything that is encrypted.
-const NONCE_BYTES: usize = 16;
+pub(crate) const NONCE_BYTES: usize = 16;
+/// What stands before packed JSON in a file of the repository.
+const PACKED: u8 = 2;
 /// Bytes that encryption adds.
 pub(crate) const OVERHEAD_BYTES: u32 = 32;
 
@@ -31,11 +35,11 @@ pub(crate) struct Unlocked {
     pub(crate) key_id: String,
     /// What it holds.
     pub(crate) master: MasterKey,
-    /// Decrypts with it.
+    /// Encrypts and decrypts with it.
     pub(crate) cipher: Cipher,
 }
 
-/// Decrypts what lies in a repository.
+/// Encrypts and decrypts what lies in a repository.
 #[derive(Clone)]
 pub(crate) struct Cipher(Aes256CtrPoly1305Aes);
 
@@ -43,6 +47,43 @@ impl Cipher {
     fn new(master: &MasterKey) -> Option<Self> {
         let bytes = [&master.encrypt[..], &master.mac.k, &master.mac.r].concat();
         (bytes.len() == 64).then(|| Self(Aes256CtrPoly1305Aes::new(Key::from_slice(&bytes))))
+    }
+
+    /// Encrypts what lies behind the first [`NONCE_BYTES`] where it lies, and puts the mark of authenticity behind it.
+    ///
+    /// # Errors
+    /// The system gives no randomness, or there are more bytes than the cipher can take.
+    pub(crate) fn encrypt_in_place(&self, data: &mut Vec<u8>) -> Result<(), String> {
+        let mut random = [0; NONCE_BYTES];
+        let filled = getrandom(&mut random[..], GetRandomFlags::empty());
+        // The system gives up to 256 bytes at once or an error, never a part.
+        if filled != Ok(NONCE_BYTES) {
+            return Err("the system gives no randomness".into());
+        }
+        let (nonce, content) =
+            data.split_at_mut_checked(NONCE_BYTES).ok_or("there is no room for a nonce")?;
+        nonce.copy_from_slice(&random);
+        let tag = self
+            .0
+            .encrypt_in_place_detached(Nonce::from_slice(&random), &[], content)
+            .map_err(|_| "it cannot be encrypted".to_owned())?;
+        data.extend_from_slice(&tag);
+        Ok(())
+    }
+
+    /// Packs and encrypts a file of the repository; `level` is that of zstd, none for the first version of the format.
+    pub(crate) fn encode_file(&self, json: &[u8], level: Option<i32>) -> Result<Vec<u8>, String> {
+        let mut data = vec![0; NONCE_BYTES];
+        match level {
+            None => data.extend_from_slice(json),
+            Some(level) => {
+                data.push(PACKED);
+                let packed = zstd::bulk::compress(json, level);
+                data.extend(packed.map_err(|error| format!("it cannot be packed: {error}"))?);
+            }
+        }
+        self.encrypt_in_place(&mut data)?;
+        Ok(data)
     }
 
     /// Decrypts bytes and checks their authenticity.
@@ -78,7 +119,9 @@ impl Cipher {
         let plain = self.decrypt(data)?;
         match plain.split_first() {
             Some((b'{' | b'[', _)) => Ok(plain),
-            Some((2, packed)) => zstd::decode_all(packed).map_err(|e| format!("it cannot be unpacked: {e}")),
+            Some((&PACKED, packed)) => {
+                zstd::decode_all(packed).map_err(|e| format!("it cannot be unpacked: {e}"))
+            }
             _ => Err("its form is unknown".into()),
         }
     }
@@ -193,6 +236,18 @@ mod tests {
         for length in 0..data.len() {
             assert!(cipher.decrypt(&data[..length]).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_no_two_writes_are_the_same() {
+        let cipher = Cipher::new(&MasterKey::new()).unwrap();
+        for level in [None, Some(0), Some(19)] {
+            let (one, two) =
+                (cipher.encode_file(b"{\"c\":3}", level), cipher.encode_file(b"{\"c\":3}", level));
+            assert_eq!(cipher.decode_file(&one.clone().unwrap()).unwrap(), b"{\"c\":3}", "{level:?}");
+            assert_ne!(one, two, "{level:?}");
+        }
+        assert!(cipher.encrypt_in_place(&mut vec![0; NONCE_BYTES - 1]).is_err());
     }
 
     #[test]

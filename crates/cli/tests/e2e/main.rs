@@ -20,5 +20,6 @@ mod kills;
 mod load;
 mod objectives;
 mod platform;
+mod postgres;
 mod recovery;
 mod story;

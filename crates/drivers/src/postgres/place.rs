@@ -89,7 +89,16 @@ impl Owner {
 /// Makes restored files ready to be opened where they lie.
 pub(super) fn prepare(places: &[PathBuf], owner: Owner) -> Result<(), DriverError> {
     let Some(data) = places.first() else { return Ok(()) };
-    link(data, |target, index| index.and_then(|index| places.get(index).cloned()).or(target))?;
+    link(data, |target, index| {
+        let place = index.and_then(|index| places.get(index));
+        // Where they stand as in the backup, the link is right as it is, and goes on being right in another mount.
+        let is_right = index.is_some_and(|index| {
+            place.is_some_and(|place| {
+                data.parent().is_some_and(|above| above.join(index.to_string()) == *place)
+            })
+        });
+        place.filter(|_| !is_right).cloned().or(target)
+    })?;
     // A backup that was taken from a standby must not wait for its primary.
     for name in ["standby.signal", "recovery.signal"] {
         match fs::remove_file(data.join(name)) {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Settings on the command line win over every file in the data directory, and nobody can change them from SQL. The
-//! server and its clients reach the files through their working folder, so that folders above, which may be closed to
-//! the server's user, do not matter, and a socket's path is never too long.
+//! server sees the files at a mount of its own, so that folders above, which may be closed to its user, do not matter.
+//! Clients find the socket through an open folder, so that its path is never too long.
 //!
 //! It recovers the files, so they are changed; it never leaves them while the server runs.
 //! Read next: `verify.rs`.
@@ -42,6 +42,12 @@ use crate::{
 
 /// The folder in the data directory for what the server needs while it runs.
 pub(super) const FOLDER: &str = "muster-run";
+/// Where the server sees the folder of its data directory, when it has mounts of its own; the first that is there.
+const MOUNTS: [&str; 3] = ["/mnt", "/media", "/tmp"];
+/// Shows each folder up to `--` below `$1`, by its own name, and becomes the rest.
+const MOUNT: &str = "at=$1; shift; mount -t tmpfs -o mode=755 none \"$at\" || exit 1; \
+    while [ \"$1\" != -- ]; do to=\"$at/${1##*/}\"; mkdir -p \"$to\" && mount --bind \"$1\" \"$to\" || exit 1; shift; done; \
+    shift; exec \"$@\"";
 /// Any number: the socket's folder is private.
 const PORT: u16 = 5432;
 /// How long a clean shutdown may take: it writes out what recovery has changed.
@@ -69,11 +75,14 @@ impl ScratchServer {
     /// `Corrupt`: it says that its files are damaged. `Unavailable`: it cannot run here. `Interrupted`.
     pub(super) fn start(
         binaries: &Binaries,
-        place: &Path,
+        places: &[PathBuf],
         server: &Server,
         owner: Owner,
         watcher: &dyn Watcher,
     ) -> Result<Self, DriverError> {
+        let Some(place) = places.first() else {
+            return Err(DriverError::new(Kind::Bug, "a server was asked for without a data directory"));
+        };
         let folder = place.join(FOLDER);
         remove(&folder)?;
         fs::DirBuilder::new().mode(0o700).create(&folder).map_err(|error| failed("make", &folder, &error))?;
@@ -89,7 +98,7 @@ impl ScratchServer {
         let log_file = File::create(&log).map_err(|error| failed("make", &log, &error))?;
         let errors = log_file.try_clone().map_err(|error| failed("make", &log, &error))?;
         let mut argv = Vec::new();
-        let has_own_network = isolate(&mut argv, owner);
+        let (has_own_network, seen) = isolate(&mut argv, owner, places);
         argv.extend(["setpriv".to_owned(), "--pdeathsig".into(), "KILL".into()]);
         if geteuid().is_root() {
             argv.extend([
@@ -104,7 +113,7 @@ impl ScratchServer {
             ]);
         }
         argv.extend(["--".to_owned(), binaries.program("postgres").display().to_string()]);
-        argv.extend(settings(server));
+        argv.extend(settings(server, &seen));
         let child = Command::new(&argv[0])
             .args(&argv[1..])
             .current_dir(place)
@@ -120,7 +129,7 @@ impl ScratchServer {
         let folder = File::open(&folder).map_err(|error| failed("look at", &folder, &error))?;
         let superuser =
             if server.superuser.is_empty() { "postgres".into() } else { server.superuser.clone() };
-        let mut started = Self { child, place: place.to_owned(), folder, superuser, has_own_network };
+        let mut started = Self { child, place: place.clone(), folder, superuser, has_own_network };
         started.wait_until_ready(watcher)?;
         Ok(started)
     }
@@ -250,36 +259,49 @@ pub(super) fn remove(folder: &Path) -> Result<(), DriverError> {
     }
 }
 
-/// Puts the server into a network of its own, where the kernel lets us.
-fn isolate(argv: &mut Vec<String>, owner: Owner) -> bool {
-    let with: Vec<String> = if geteuid().is_root() {
-        vec!["unshare".into(), "--net".into(), "--ipc".into()]
+/// Puts the server into a network and mounts of its own, where the kernel lets us.
+///
+/// Returns whether it did, and the path at which the server sees its files.
+fn isolate(argv: &mut Vec<String>, owner: Owner, places: &[PathBuf]) -> (bool, PathBuf) {
+    let data = places.first().cloned().unwrap_or_default();
+    let is_free =
+        |path: &&str| Path::new(path).is_dir() && !places.iter().any(|place| place.starts_with(path));
+    let mount = MOUNTS.into_iter().find(is_free).zip(data.file_name());
+    let mut seen = data.clone();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let with: Vec<String> = if !geteuid().is_root() {
+        let user = [format!("--map-user={}", owner.uid), format!("--map-group={}", owner.gid)];
+        [words(&["unshare", "--user"]), user.into(), words(&["--net", "--"])].concat()
+    } else if let Some((mount, name)) = mount {
+        seen = Path::new(mount).join(name);
+        // The data directory last: whatever has the same name is another one's tablespace.
+        let shown = places.iter().rev().map(|place| place.display().to_string()).collect();
+        let begin = words(&["unshare", "--net", "--ipc", "--mount", "--", "sh", "-c", MOUNT, "sh", mount]);
+        [begin, shown, words(&["--"])].concat()
     } else {
-        let users =
-            ["--user", &format!("--map-user={}", owner.uid), &format!("--map-group={}", owner.gid), "--net"]
-                .map(ToOwned::to_owned);
-        std::iter::once("unshare".to_owned()).chain(users).collect()
+        words(&["unshare", "--net", "--ipc", "--"])
     };
-    let trial = with.iter().cloned().chain(["--".to_owned(), "true".into()]);
+    let trial = with.iter().cloned().chain(["true".to_owned()]);
     let works =
         Invocation::new(trial, Duration::from_secs(10)).run(&Unwatched).is_ok_and(|ended| ended.is_success());
-    if works {
-        argv.extend(with);
-        argv.push("--".into());
+    if !works {
+        return (false, data);
     }
-    works
+    argv.extend(with);
+    (true, seen)
 }
 
 /// Everything that decides what the server may do.
-fn settings(server: &Server) -> Vec<String> {
+fn settings(server: &Server, place: &Path) -> Vec<String> {
     let prepared = server.limits.get("max_prepared_transactions").map_or("0", String::as_str);
-    let own = |name: &str| format!("/proc/self/cwd/{FOLDER}/{name}");
+    let own = |name: &str| place.join(FOLDER).join(name).display().to_string();
     let mut pairs: Vec<(&str, String)> = vec![
         ("config_file", own("postgresql.conf")),
         ("hba_file", own("pg_hba.conf")),
         ("ident_file", own("pg_ident.conf")),
         ("external_pid_file", String::new()),
-        ("unix_socket_directories", own("").trim_end_matches('/').to_owned()),
+        // The server's working folder is its data directory.
+        ("unix_socket_directories", format!("/proc/self/cwd/{FOLDER}")),
         ("unix_socket_permissions", "0700".into()),
         ("unix_socket_group", String::new()),
         ("port", PORT.to_string()),
@@ -331,5 +353,5 @@ fn settings(server: &Server) -> Vec<String> {
         pairs.extend([("max_active_replication_origins", "250".into()), ("io_method", "worker".into())]);
     }
     let set = pairs.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
-    ["-D".to_owned(), "/proc/self/cwd".into()].into_iter().chain(set).collect()
+    ["-D".to_owned(), place.display().to_string()].into_iter().chain(set).collect()
 }

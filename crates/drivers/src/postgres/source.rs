@@ -103,7 +103,7 @@ impl Source for PostgresSource {
         false
     }
 
-    fn stop(&self) {
+    fn interrupt(&self) {
         self.stopper.stop();
     }
 

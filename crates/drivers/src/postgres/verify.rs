@@ -93,7 +93,7 @@ pub(super) fn verify(request: &Request<'_>, watcher: &dyn Watcher) -> Result<Ver
         check_manifest(&binaries, data, request.name, watcher)?;
     }
     watcher.begin("recover", None);
-    let scratch = ScratchServer::start(&binaries, data, &server, owner, watcher)?;
+    let scratch = ScratchServer::start(&binaries, request.places, &server, owner, watcher)?;
     let summary = look(request, &binaries, &scratch, watcher);
     let stopped = scratch.stop();
     let verified = summary?;

@@ -100,7 +100,7 @@ fn a_proof_beside_the_running_source_reaches_nothing_of_it() {
         assert!(!taken.data().join("muster-run").exists());
         for link in fs::read_dir(taken.data().join("pg_tblspc")).unwrap() {
             let target = fs::read_link(link.unwrap().path()).unwrap();
-            assert!(target.starts_with(taken.data().parent().unwrap()), "{}", target.display());
+            assert!(target.starts_with("../.."), "{}", target.display());
         }
         server.psql("postgres", "alter subscription s set (slot_name = none); drop subscription s");
     }
