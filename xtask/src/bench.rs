@@ -10,6 +10,7 @@
 
 mod data;
 mod measure;
+mod postgres;
 
 use std::{
     fs,
@@ -28,6 +29,9 @@ pub(crate) struct BenchArgs {
     /// Megabytes of files, and of the database
     #[arg(long, default_value_t = 512)]
     size_mib: u64,
+    /// What to measure
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Data::Files, Data::Sqlite])]
+    data: Vec<Data>,
     /// How often each command is measured
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -37,6 +41,15 @@ pub(crate) struct BenchArgs {
     /// Where the data and the repositories go; removed at the end. Default: below `target/`
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+}
+
+/// A kind of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Data {
+    Files,
+    Sqlite,
+    /// A cluster of PostgreSQL 15; takes minutes per round
+    Postgres,
 }
 
 /// One command of one tool, run once per round.
@@ -60,11 +73,19 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    println!("making {} MiB of files and a database of {0} MiB in {}", args.size_mib, folder.display());
-    data::files(&folder.join("files"), args.size_mib << 20)?;
-    data::database(&folder.join("app.db"), args.size_mib << 20)?;
+    println!("making {} MiB of each kind of data in {}", args.size_mib, folder.display());
+    let size = args.size_mib << 20;
+    let wants = |data| args.data.contains(&data);
+    data::files(&folder.join("files"), if wants(Data::Files) { size } else { 1 })?;
+    data::database(&folder.join("app.db"), if wants(Data::Sqlite) { size } else { 1 })?;
     data::configuration(&folder)?;
-    let cases = cases(&folder);
+    let server = if wants(Data::Postgres) {
+        postgres::check()?;
+        Some(postgres::Server::start(&folder, size)?)
+    } else {
+        None
+    };
+    let cases = cases(&folder, &args.data, server.as_ref());
     let mut results: Vec<Vec<Measurement>> = cases.iter().map(|_| Vec::new()).collect();
     for round in 1..=args.rounds {
         for (case, results) in cases.iter().zip(&mut results) {
@@ -78,6 +99,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         #[expect(clippy::disallowed_methods, reason = "figures can be measured again")]
         fs::write(path, format!("{document:#}\n")).with_context(|| format!("writing {}", path.display()))?;
     }
+    drop(server);
     fs::remove_dir_all(&folder)?;
     Ok(())
 }
@@ -104,12 +126,14 @@ const RESTIC: &str = "restic --quiet --no-cache -r restic-repository";
 const COPY: &str = "sqlite3 app.db \".backup copy.db\"";
 
 /// All commands; the backups of a kind before its restores, so that they find what to restore.
-fn cases(folder: &Path) -> Vec<Case> {
+fn cases(folder: &Path, data: &[Data], server: Option<&postgres::Server>) -> Vec<Case> {
     let muster = workspace::root().join("target/release/muster").display().to_string();
-    [("files", "files"), ("sqlite", "database")]
+    [(Data::Files, "files", "files"), (Data::Sqlite, "sqlite", "database")]
         .into_iter()
-        .map(|(data, component)| Subject { data, component, muster: &muster, folder })
+        .filter(|(kind, _, _)| data.contains(kind))
+        .map(|(_, data, component)| Subject { data, component, muster: &muster, folder })
         .flat_map(|subject| subject.backups().into_iter().chain(subject.restores()).collect::<Vec<_>>())
+        .chain(server.iter().flat_map(|server| server.cases(&muster)))
         .collect()
 }
 

@@ -153,7 +153,7 @@ fn an_unknown_kind_is_shown_with_the_known_ones() {
         &error,
         "muster.yaml:9:17",
         "sqlit",
-        "`kind: sqlit` is not one of `sqlite` or `files`",
+        "`kind: sqlit` is not one of `sqlite`, `files` or `postgres`",
         "did you mean `sqlite`?",
     );
 }

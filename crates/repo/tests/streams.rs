@@ -257,7 +257,7 @@ impl Source for Blocking {
     }
 }
 
-/// Wants to stop after a while, and notes how often it was asked.
+/// Wants to stop when it was asked often enough, which nobody does while everybody waits for the source.
 struct Patient {
     begun: Instant,
     asked: AtomicUsize,
@@ -267,8 +267,7 @@ impl Watcher for Patient {
     fn begin(&self, _phase: &str, _total: Option<u64>) {}
     fn advance(&self, _bytes: u64) {}
     fn is_cancelled(&self) -> bool {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        self.begun.elapsed() > Duration::from_millis(600)
+        self.asked.fetch_add(1, Ordering::SeqCst) >= 20
     }
 }
 
@@ -280,8 +279,6 @@ fn a_source_that_blocks_in_a_read_can_be_cancelled() {
     let error = repo.back_up(Box::new(Blocking(Arc::default())), header("uploads"), &watcher).unwrap_err();
     assert!(matches!(error, RepoError::Cancelled), "{error}");
     assert!(watcher.begun.elapsed() < DEADLINE);
-    // At least every 100 ms, also while the source blocks.
-    assert!(watcher.asked.load(Ordering::SeqCst) >= 6, "{:?}", watcher.asked);
     assert!(repo.backups().unwrap().is_empty());
 }
 

@@ -3,12 +3,13 @@
 use std::fs;
 
 use muster_testkit::{
-    Damage,
+    Damage, Postgres,
     damage::{Object, ObjectKind, objects, pack_header},
+    postgres::Version,
     sqlite,
 };
 
-use crate::platform::Platform;
+use crate::{platform::Platform, postgres::Cluster};
 
 /// Where an object is hit.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,19 @@ fn platform() -> Platform {
     platform
 }
 
+fn assert_named(platform: &Platform, object: &Object, how: Hit, case: &str) {
+    let verified = platform.run(&["verify", "--read-data", "--json"]);
+    assert_eq!(verified.code, Some(20), "{case}\n{}\n{}", verified.stdout, verified.stderr);
+    let said = format!("{}{}", verified.stdout, verified.stderr);
+    let name = object.path.file_name().unwrap().to_string_lossy().into_owned();
+    // Nothing remembers the name of the only index or key, once it is gone: then its kind is named.
+    let word = format!("{:?}", object.kind).to_lowercase();
+    let is_named = said.contains(&name[..8.min(name.len())])
+        || (matches!((object.kind, how), (ObjectKind::Index | ObjectKind::Key, Hit::Delete))
+            && said.contains(&word));
+    assert!(is_named, "{case}: not named in {said}");
+}
+
 // proves: B22
 #[test]
 fn whatever_is_damaged_verify_names_it_and_no_restore_of_it_becomes_usable() {
@@ -61,16 +75,7 @@ fn whatever_is_damaged_verify_names_it_and_no_restore_of_it_becomes_usable() {
         let object = all.iter().max_by_key(|object| object.size_bytes).unwrap();
         let damage = hit(object, how, seed);
         let case = format!("{kind:?} {how:?}: {}", damage.what());
-        let verified = platform.run(&["verify", "--read-data", "--json"]);
-        assert_eq!(verified.code, Some(20), "{case}\n{}\n{}", verified.stdout, verified.stderr);
-        let said = format!("{}{}", verified.stdout, verified.stderr);
-        let name = object.path.file_name().unwrap().to_string_lossy().into_owned();
-        // Nothing remembers the name of the only index or key, once it is gone: then its kind is named.
-        let word = format!("{kind:?}").to_lowercase();
-        let is_named = said.contains(&name[..8.min(name.len())])
-            || (matches!((kind, how), (ObjectKind::Index | ObjectKind::Key, Hit::Delete))
-                && said.contains(&word));
-        assert!(is_named, "{case}: not named in {said}");
+        assert_named(&platform, object, how, &case);
         for args in [["restore", "database", "--yes"], ["restore", "uploads", "--yes"]] {
             let restored = platform.run(&args);
             if restored.code == Some(0) {
@@ -127,6 +132,76 @@ fn a_damaged_backup_is_named_and_with_try_older_the_next_older_one_is_restored()
     named.assert_exit(20);
     platform.well(&["restore", "database", "--yes", "--try-older"]);
     platform.assert_rows(100);
+}
+
+#[test]
+fn no_cluster_out_of_a_damaged_repository_becomes_usable() {
+    let mut cluster = Cluster::new(Postgres::builder(Version::Fifteen).checksums(true));
+    cluster.server.psql("postgres", "create table t as select generate_series(1, 1000) as n");
+    cluster.platform.back_up();
+    cluster.server.psql("postgres", "insert into t values (0); checkpoint");
+    cluster.server.stop();
+    let repository = cluster.platform.sandbox.repository();
+    for (seed, (kind, how)) in (1_u64..).zip(cases()) {
+        let all = objects(&repository, kind);
+        let object = all.iter().max_by_key(|object| object.size_bytes).unwrap();
+        let damage = hit(object, how, seed);
+        let case = format!("{kind:?} {how:?}: {}", damage.what());
+        assert_named(&cluster.platform, object, how, &case);
+        let restored = cluster.run(&["restore", "database", "--yes"]);
+        assert!(
+            restored.code != Some(0) && restored.stderr.contains("error:"),
+            "{case}: {}",
+            restored.stdout
+        );
+        cluster.assert_nothing_left();
+        drop(damage);
+    }
+    cluster.server.start();
+    assert_eq!(cluster.server.psql("postgres", "select count(*) from t"), "1001");
+    cluster.well(&["verify", "--read-data"]);
+}
+
+// proves: C16
+#[test]
+fn a_cluster_comes_back_from_the_next_older_backup_when_the_newest_is_damaged_and_the_loss_is_counted_from_it()
+ {
+    let mut cluster = Cluster::new(Postgres::builder(Version::Eighteen));
+    cluster
+        .server
+        .psql("postgres", "create table t as select n, random() as r from generate_series(1, 1000) as n");
+    let older = cluster.platform.back_up()["database"].clone();
+    let before = objects(&cluster.platform.sandbox.repository(), ObjectKind::Pack);
+    cluster
+        .server
+        .psql("postgres", "insert into t select n, random() from generate_series(1, 50000) as n; checkpoint");
+    cluster.platform.back_up();
+    let new = objects(&cluster.platform.sandbox.repository(), ObjectKind::Pack)
+        .into_iter()
+        .filter(|object| before.iter().all(|old| old.path != object.path))
+        .max_by_key(|object| object.size_bytes)
+        .unwrap();
+    let _damage = Damage::flip_in(&new.path, 0..pack_header(&new.path).start, 3);
+    cluster.server.stop();
+    cluster.run(&["restore", "database", "--yes"]).assert_exit(20);
+    let report = cluster.well(&["restore", "database", "--yes", "--try-older", "--json"]);
+    let report = report.json();
+    assert_eq!(report["outcome"], "done", "{report:#}");
+    let list = cluster.well(&["list", "--json"]).json();
+    let chosen = list["backups"].as_array().unwrap().iter().find(|one| one["id"] == older).unwrap().clone();
+    let consistent_at: muster_types::Timestamp = chosen["consistent_at"].as_str().unwrap().parse().unwrap();
+    let begun_at: muster_types::Timestamp = report["begun_at"].as_str().unwrap().parse().unwrap();
+    let lost = report["objectives"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["objective"] == "rpo")
+        .and_then(|row| row["measured_seconds"].as_f64())
+        .unwrap();
+    let expected = begun_at.duration_since(consistent_at).as_secs_f64();
+    assert!((lost - expected).abs() < 5.0, "{lost} {expected}");
+    cluster.server.start();
+    assert_eq!(cluster.server.psql("postgres", "select count(*) from t"), "1000");
 }
 
 #[test]

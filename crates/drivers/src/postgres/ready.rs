@@ -62,6 +62,12 @@ pub(super) fn hindrances(
             format!("ALTER SYSTEM SET max_wal_senders = {}; {restart}", senders + 5),
         );
     }
+    if connection.value("SELECT pg_is_in_recovery()", watcher)?.as_deref() == Some("t") {
+        add(
+            "the server is a standby, and backups are taken from the primary only".into(),
+            "name the primary in `url`".into(),
+        );
+    }
     if used_slots >= slots {
         add(
             format!("all {slots} replication slots of the server are in use (`max_replication_slots`)"),

@@ -107,6 +107,24 @@ fn a_server_whose_senders_are_all_busy_is_named() {
 }
 
 #[test]
+fn a_standby_is_refused_by_name() {
+    let mut primary = Postgres::start_new(Version::Fifteen);
+    primary.replication_role("muster", "geheim");
+    let copy = primary.scratch_dir().join("standby");
+    let copied = primary
+        .client("pg_basebackup")
+        .arg("-D")
+        .arg(&copy)
+        .args(["-R", "-X", "stream", "-c", "fast"])
+        .status();
+    assert!(copied.unwrap().success());
+    let standby = Postgres::on(Version::Fifteen, &copy).tcp(true).start();
+    assert_eq!(standby.psql("postgres", "select pg_is_in_recovery()"), "t");
+    let url = format!("postgres://muster:geheim@127.0.0.1:{}/postgres", standby.port());
+    expect(&with_url(&standby, url), Kind::Unavailable, &["is a standby", "name the primary in `url`"]);
+}
+
+#[test]
 fn programs_of_another_version_are_refused_and_missing_ones_leave_the_proof_open() {
     let mut server = Postgres::start_new(Version::Fifteen);
     server.replication_role("muster", "geheim");
