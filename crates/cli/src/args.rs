@@ -79,9 +79,15 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Where the repository is made. Default: `muster-repository` beside the file
+    /// Where the repository is made: a folder or `s3://bucket/prefix`. Default: `muster-repository` beside the file
     #[arg(long, value_name = "PATH")]
     pub repository: Option<PathBuf>,
+    /// Object storage that is not AWS: its address
+    #[arg(long, value_name = "URL", requires = "repository")]
+    pub endpoint: Option<String>,
+    /// The region of the object storage. Default: us-east-1
+    #[arg(long, value_name = "NAME", requires = "repository")]
+    pub region: Option<String>,
     /// An existing key file. Default: a new one, `muster.key`, mode 0600
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,

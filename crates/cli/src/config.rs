@@ -7,7 +7,7 @@
 //!
 //! Options and an [`Environment`] come in; [`Loaded`] leaves, or a [`ConfigError`] that names file, line and column of
 //! each fault. It never opens a file or a secret of an environment that was not chosen, and it reads the repository's
-//! password only when [`Loaded::repository_key`] asks for it.
+//! secrets only when [`Loaded::repository_key`] and [`Loaded::repository_credentials`] ask for them.
 //!
 //! Read next: `tree`, then the modules in the order of the picture.
 
@@ -26,10 +26,12 @@ mod tree;
 mod typed;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
 
+use muster_repo::Credentials;
 use muster_types::{Mask, Secret, config::Platform};
 
 pub use environment::{Environment, SystemEnvironment};
@@ -58,7 +60,7 @@ pub struct LoadOptions {
 /// A configuration without a fault.
 #[derive(Clone)]
 pub struct Loaded {
-    /// The merged document: paths are absolute, and references are resolved except the repository's password.
+    /// The merged document: paths are absolute, and references are resolved except the repository's secrets.
     pub platform: Platform,
     /// The chosen environment; `default` where there is only one file.
     pub environment: String,
@@ -74,8 +76,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// What somebody should look at.
     pub warnings: Vec<Finding>,
-    /// Where the repository's password stands, for the day on which it cannot be read.
-    password: Option<Place>,
+    /// Where the repository's secrets stand, for the day on which one cannot be read.
+    secrets: BTreeMap<&'static str, Place>,
 }
 
 impl fmt::Debug for Loaded {
@@ -91,7 +93,7 @@ impl fmt::Debug for Loaded {
 impl Loaded {
     /// Resolves the repository's password.
     pub fn repository_key(&self, environment: &dyn Environment) -> Result<Secret, ConfigError> {
-        let Some((text, place)) = self.password() else {
+        let Some((text, place)) = self.secret("password") else {
             let finding = Finding::error("the configuration has no `repository`");
             return Err(finding.hint("add `repository: {location: …, password: …}`").into());
         };
@@ -101,14 +103,43 @@ impl Loaded {
     /// Looks whether the repository's password is there, without running a command: errors, and files that every user
     /// may read.
     pub fn look_at_repository_key(&self, environment: &dyn Environment) -> Vec<Finding> {
-        let looked =
-            self.password().map(|(text, place)| secret::look(text, place, &self.folder, environment));
-        looked.unwrap_or_default()
+        let secrets = resolve::SECRETS.iter().filter_map(|key| self.secret(key));
+        secrets.flat_map(|(text, place)| secret::look(text, place, &self.folder, environment)).collect()
     }
 
-    fn password(&self) -> Option<(&str, &Place)> {
-        Some((self.platform.repository.as_ref()?.password.as_str(), self.password.as_ref()?))
+    /// Resolves the credentials of object storage: those of the file, else those of the usual variables.
+    pub fn repository_credentials(
+        &self,
+        environment: &dyn Environment,
+    ) -> Result<Option<Credentials>, ConfigError> {
+        let (Some(access), Some(secret)) = (self.secret("access_key"), self.secret("secret_key")) else {
+            return Ok(usual_credentials(environment));
+        };
+        let resolve =
+            |(text, place)| secret::resolve(text, place, &self.folder, environment, &mut Vec::new());
+        let access_key = resolve(access)?.expose().to_owned();
+        Ok(Some(Credentials { access_key, secret_key: resolve(secret)?, session_token: None }))
     }
+
+    fn secret(&self, key: &str) -> Option<(&str, &Place)> {
+        let repository = self.platform.repository.as_ref()?;
+        let text = match key {
+            "password" => Some(&repository.password),
+            "access_key" => repository.access_key.as_ref(),
+            _ => repository.secret_key.as_ref(),
+        };
+        Some((text?.as_str(), self.secrets.get(key)?))
+    }
+}
+
+/// The credentials of object storage in the variables that other programs read too.
+pub fn usual_credentials(environment: &dyn Environment) -> Option<Credentials> {
+    let variable = |name| environment.variable(name).filter(|value| !value.is_empty());
+    Some(Credentials {
+        access_key: variable("AWS_ACCESS_KEY_ID")?,
+        secret_key: Secret::new(variable("AWS_SECRET_ACCESS_KEY")?),
+        session_token: variable("AWS_SESSION_TOKEN").map(Secret::new),
+    })
 }
 
 /// Loads the configuration that the options name.
@@ -157,7 +188,10 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
         state_dir,
         files: sources.files(),
         warnings: ordered(findings),
-        password: tree.get(&["repository", "password"]).map(|node| sources.place(node.at)),
+        secrets: resolve::SECRETS
+            .into_iter()
+            .filter_map(|key| Some((key, sources.place(tree.get(&["repository", key])?.at))))
+            .collect(),
         folder: found.folder,
         mask: resolved.mask(),
         platform,

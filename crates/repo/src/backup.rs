@@ -47,7 +47,7 @@ impl Repo {
         let (storage, opened) = self.opened()?;
         temporary::remove_stale(self.path()).map_err(|source| RepoError::Io {
             operation: "remove what a killed backup left in",
-            path: self.path().to_owned(),
+            path: self.path().shown(),
             source,
         })?;
         let archive = Archive { opened: &opened, storage: &storage, cipher: &self.unlocked()?.cipher };

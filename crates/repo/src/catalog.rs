@@ -3,8 +3,6 @@
 //! One damaged snapshot neither hides the others nor is left out silently. This module never chooses a backup.
 //! Read next: `verify.rs`.
 
-use std::fs;
-
 use muster_types::backup::{Backup, BackupId, BackupRecord, RECORD_FORMAT};
 use rustic_core::{
     Id,
@@ -15,6 +13,7 @@ use crate::{
     archive::RECORD_NAME,
     error::RepoError,
     pins,
+    place::Fault,
     repo::Repo,
     unlock::{Cipher, hex_hash, ids_in},
     verify::{Finding, read_root_files},
@@ -40,16 +39,15 @@ impl Repo {
     /// Lists all backups.
     ///
     /// # Errors
-    /// Only when the repository cannot be opened or its folder not be listed; damaged snapshots are in the answer.
+    /// Only when the repository cannot be opened, listed or asked; damaged snapshots are in the answer.
     pub fn list(&self) -> Result<Listing, RepoError> {
         let cipher = &self.unlocked()?.cipher;
-        let folder = self.path().join("snapshots");
         let (mut listing, mut bare) = (Listing::default(), Vec::new());
-        for id in ids_in(&folder)? {
-            let read = match fs::read(folder.join(&id)) {
+        for id in ids_in(self.path(), "snapshots")? {
+            let read = match self.path().read(&format!("snapshots/{id}")) {
                 // Another run has forgotten it just now.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => Err(format!("it cannot be read: {error}")),
+                Err(Fault::Missing) => continue,
+                Err(fault) => Err(fault.into_message()?),
                 Ok(content) => read_snapshot(cipher, &id, &content),
             };
             match read {

@@ -1,19 +1,12 @@
 //! Reads chunks and trees out of an open repository, and believes none of them before its SHA-256 fits its id.
 //!
 //! In: ids from a snapshot. Out: plain bytes and trees, or an error that names the pack, the chunk and the file that
-//! needed it. Chunks are read by range, in the order in which they are asked for; no pack is ever read as a whole.
+//! needed it. Chunks are asked for by range, in the order in which they are needed; `packs.rs` reads them.
 //!
 //! Nothing here writes, and nothing is skipped: what cannot be read is an error.
-//! Read next: `tree.rs` walks folders with this, `restore.rs` writes files with it.
+//! Read next: `packs.rs`, `tree.rs` walks folders with this, `restore.rs` writes files with it.
 
-use std::{
-    fs::{self, File},
-    io,
-    num::NonZeroU32,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{num::NonZeroU32, path::Path};
 
 use muster_types::backup::BackupId;
 use rustic_core::{
@@ -26,6 +19,8 @@ use zstd::bulk::Decompressor;
 use crate::{
     catalog::read_snapshot,
     error::RepoError,
+    packs::Packs,
+    place::Fault,
     repo::Repo,
     unlock::{Cipher, OVERHEAD_BYTES},
 };
@@ -47,9 +42,7 @@ struct Located {
 pub(crate) struct Chunks {
     repository: Repository<IndexedFullStatus>,
     cipher: Cipher,
-    root: PathBuf,
-    /// The pack that was read last by anyone: chunks in a row lie in the same one, and opening takes time.
-    last: Mutex<Option<(PackId, Arc<File>)>>,
+    packs: Packs,
 }
 
 /// Memory that is used again for every chunk: taking it anew each time costs more than decrypting.
@@ -75,13 +68,10 @@ impl Repo {
         if id.0.parse::<Id>().is_err() {
             return Err(RepoError::NoBackup(id.0.clone()));
         }
-        let path = self.path().join(FileType::Snapshot.dirname()).join(&id.0);
-        let content = match fs::read(&path) {
+        let content = match self.path().read(&format!("{}/{}", FileType::Snapshot.dirname(), id.0)) {
             Ok(content) => content,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(RepoError::NoBackup(id.0.clone()));
-            }
-            Err(source) => return Err(RepoError::Io { operation: "read", path, source }),
+            Err(Fault::Missing | Fault::Short) => return Err(RepoError::NoBackup(id.0.clone())),
+            Err(Fault::Failed(error)) => return Err(error),
         };
         read_snapshot(&self.unlocked()?.cipher, &id.0, &content)
             .map_err(|message| RepoError::Corrupt { object: format!("snapshot {}…", id.short()), message })
@@ -100,8 +90,23 @@ impl Chunks {
             })
         })?;
         let cipher = repo.unlocked()?.cipher.clone();
-        let root = repo.path().to_owned();
-        Ok((Self { repository, cipher, root, last: Mutex::new(None) }, snapshot))
+        let packs = Packs::new(repo.path());
+        Ok((Self { repository, cipher, packs }, snapshot))
+    }
+
+    /// How many threads may usefully read at the same time.
+    pub(crate) fn parallel(&self) -> usize {
+        self.packs.parallel()
+    }
+
+    /// Says that these chunks will be read soon, in this order.
+    pub(crate) fn want(&self, ids: &[DataId]) {
+        for id in ids {
+            // What no index knows is told when it is read.
+            if let Ok(located) = self.locate(id, Path::new("")) {
+                self.packs.want(&located.pack, located.offset, located.length);
+            }
+        }
     }
 
     /// Returns the size of a chunk without reading it.
@@ -157,32 +162,15 @@ impl Chunks {
         needed_by: &Path,
         content: &mut Vec<u8>,
     ) -> Result<(), RepoError> {
-        let name = located.pack.to_hex().to_string();
-        let path = self.root.join(FileType::Pack.dirname()).join(&name[..2]).join(&name);
         content.resize(located.length as usize, 0);
-        let result = self
-            .pack(located.pack, &path)
-            .and_then(|file| file.read_exact_at(content, located.offset.into()));
-        result.map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => damaged(located.pack, "it is missing".into(), needed_by),
-            io::ErrorKind::UnexpectedEof => {
+        self.packs.read(&located.pack, located.offset, content).map_err(|fault| match fault {
+            Fault::Missing => damaged(located.pack, "it is missing".into(), needed_by),
+            Fault::Short => {
                 let message = format!("it ends before the end of chunk {}…", short(id));
                 damaged(located.pack, message, needed_by)
             }
-            _ => RepoError::Io { operation: "read", path, source },
+            Fault::Failed(error) => error,
         })
-    }
-
-    fn pack(&self, pack: PackId, path: &Path) -> io::Result<Arc<File>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((id, file)) = &*last
-            && *id == pack
-        {
-            return Ok(file.clone());
-        }
-        let file = Arc::new(File::open(path)?);
-        *last = Some((pack, file.clone()));
-        Ok(file)
     }
 
     fn locate<T: PackedId>(&self, id: &T, needed_by: &Path) -> Result<Located, RepoError> {

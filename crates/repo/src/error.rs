@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use muster_types::{Explain, Hint, Kind};
 
-use crate::source::SourceError;
+use crate::{s3::StoreError, source::SourceError};
 
 /// Why the repository could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +85,17 @@ pub enum RepoError {
         #[source]
         source: std::io::Error,
     },
+    /// Object storage did not do what was asked.
+    #[error("cannot {operation} {object}")]
+    Store {
+        /// What was tried.
+        operation: &'static str,
+        /// On which object, bucket or prefix.
+        object: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
     /// The source could not be read.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -117,6 +128,7 @@ impl Explain for RepoError {
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::NoBackup(_) | Self::NoKey(_) => Kind::NotFound,
             Self::Io { .. } | Self::Engine { .. } => Kind::Unavailable,
+            Self::Store { source, .. } => source.kind(),
             Self::Source(source) => source.kind(),
             Self::Cancelled => Kind::Interrupted,
         }
@@ -128,9 +140,9 @@ impl Explain for RepoError {
 
     fn hint(&self) -> Option<Hint> {
         let text = match self {
-            Self::UnsupportedLocation(_) => "give a local folder",
+            Self::UnsupportedLocation(_) => "give a local folder, or `s3://bucket/prefix`",
             Self::NoRepository(_) => "check the location or create it with `muster init`",
-            Self::NotEmpty(_) | Self::Exists(_) => "choose an empty or new folder",
+            Self::NotEmpty(_) | Self::Exists(_) => "choose an empty or new folder or prefix",
             Self::WrongKey(_) => "give the key that `muster init` made, or another that was added",
             Self::Corrupt { .. } => "run `muster verify --read-data` and use a copy of the repository",
             Self::NewerFormat { .. } => "upgrade Muster to the version that wrote it, or a newer one",
@@ -144,6 +156,7 @@ impl Explain for RepoError {
             Self::Pinned(_) => "take its pin away first",
             Self::MistypedKey { .. } => "compare it with the paper, character by character",
             Self::Io { .. } => "check that the folder exists and that this user may write to it",
+            Self::Store { source, .. } => return Some(Hint(source.hint())),
             Self::Source(source) => return source.hint(),
             _ => return None,
         };

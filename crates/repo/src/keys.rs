@@ -8,15 +8,13 @@
 
 mod paper;
 
-use std::fs;
-
 use muster_types::{Secret, Timestamp};
 use rustic_core::{FileType, KeyOptions};
 
 pub use self::paper::{generate, parse_paper};
 use crate::{
-    durable,
     error::RepoError,
+    place::Fault,
     repo::{Repo, engine},
     unlock::{ids_in, read_key},
 };
@@ -47,8 +45,8 @@ impl Repo {
     pub fn keys(&self) -> Result<Vec<KeyInfo>, RepoError> {
         let current = &self.unlocked()?.key_id;
         let mut keys = Vec::new();
-        for name in ids_in(&self.path().join(FileType::Key.dirname()))? {
-            let file = read_key(self.path(), &name)
+        for name in ids_in(self.path(), FileType::Key.dirname())? {
+            let file = read_key(self.path(), &name)?
                 .map_err(|message| RepoError::Corrupt {
                     object: format!("key {}…", &name[..8]), message
                 })?;
@@ -110,14 +108,13 @@ impl Repo {
         if key.is_current {
             return Err(refuse("it is the one in use"));
         }
-        let folder = self.path().join(FileType::Key.dirname());
-        let path = folder.join(&key.id);
-        fs::remove_file(&path).map_err(|source| RepoError::Io { operation: "remove", path, source })?;
-        durable::sync_folder(&folder).map_err(|source| RepoError::Io {
-            operation: "sync",
-            path: folder.clone(),
-            source,
-        })?;
+        let folder = FileType::Key.dirname();
+        match self.path().remove(&format!("{folder}/{}", key.id)) {
+            Err(Fault::Failed(error)) => return Err(error),
+            Err(Fault::Missing | Fault::Short) => return Err(RepoError::NoKey(key.id.clone())),
+            Ok(()) => {}
+        }
+        self.path().sync(folder)?;
         Ok(key.id.clone())
     }
 }

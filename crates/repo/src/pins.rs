@@ -6,15 +6,14 @@
 //!
 //! Nothing here removes a snapshot or changes its id.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
-
 use muster_types::backup::{Backup, BackupId, BackupRecord};
 use rustic_core::repofile::{DeleteOption, SnapshotFile};
 
-use crate::{durable, error::RepoError, repo::Repo};
+use crate::{
+    error::RepoError,
+    place::{Fault, Root},
+    repo::Repo,
+};
 
 /// The tag of every backup.
 const TAG: &str = "muster";
@@ -38,25 +37,26 @@ pub(crate) fn describe(snapshot: &mut SnapshotFile, record: &BackupRecord, pin: 
 }
 
 /// Tells whether a backup is pinned: what was set later counts, else what it was born with.
-pub(crate) fn is_pinned(root: &Path, id: &str, snapshot: &SnapshotFile) -> Result<bool, RepoError> {
+pub(crate) fn is_pinned(root: &Root, id: &str, snapshot: &SnapshotFile) -> Result<bool, RepoError> {
     let born = snapshot.delete == DeleteOption::Never || snapshot.tags.contains(TAG_PINNED);
     Ok(changed(root, id)?.unwrap_or(born))
 }
 
 /// Returns the pin that was set or taken after the backup was taken, if one was.
-pub(crate) fn changed(root: &Path, id: &str) -> Result<Option<bool>, RepoError> {
-    let path = place(root, id);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text != FREE)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(RepoError::Io { operation: "read", path, source }),
+pub(crate) fn changed(root: &Root, id: &str) -> Result<Option<bool>, RepoError> {
+    match root.read(&place(id)) {
+        Ok(text) => Ok(Some(text != FREE.as_bytes())),
+        // A file of a few letters that is cut still says that somebody pinned it.
+        Err(Fault::Short) => Ok(Some(true)),
+        Err(Fault::Missing) => Ok(None),
+        Err(Fault::Failed(error)) => Err(error),
     }
 }
 
 /// Removes what is known of a forgotten backup's pin.
-pub(crate) fn clear(root: &Path, id: &BackupId) -> io::Result<()> {
-    match fs::remove_file(place(root, &id.0)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+pub(crate) fn clear(root: &Root, id: &BackupId) -> Result<(), RepoError> {
+    match root.remove(&place(&id.0)) {
+        Err(Fault::Failed(error)) => Err(error),
         _ => Ok(()),
     }
 }
@@ -72,15 +72,11 @@ impl Repo {
         if !is_there {
             return Err(missing());
         }
-        let path = place(self.path(), &id.0);
-        let folder = path.parent().unwrap_or(&path);
-        fs::create_dir_all(folder)
-            .and_then(|()| durable::write(&path, if pin { PINNED } else { FREE }.as_bytes(), 0o600))
-            .map_err(|source| RepoError::Io { operation: "write", path: path.clone(), source })?;
+        self.path().write(&place(&id.0), &[if pin { PINNED } else { FREE }.into()])?;
         self.backups()?.into_iter().find(|backup| backup.id == *id).ok_or_else(missing)
     }
 }
 
-fn place(root: &Path, id: &str) -> PathBuf {
-    root.join("muster").join("pins").join(id)
+fn place(id: &str) -> String {
+    format!("muster/pins/{id}")
 }

@@ -5,12 +5,12 @@
 //! and index are durable, the old index goes, old packs go. `kill -9` between any two of them leaves packs that nobody
 //! needs and never one missing that somebody needs; the next run removes them.
 //!
-//! Packs are removed at once only while an exclusive lock keeps every other Muster away (`lock.rs`). Where the disk
+//! Packs are removed at once only while an exclusive lock keeps every other Muster away (`lock.rs`). Where a disk
 //! cannot lock, they are only marked, and a later run removes what has been marked for 23 hours.
 //!
 //! Nothing here chooses what to forget, and nothing is removed when one snapshot cannot be read.
 
-use std::{fmt, fs, io, path::Path};
+use std::{fmt, fs, io};
 
 use muster_types::backup::BackupId;
 use rustic_core::{
@@ -19,11 +19,12 @@ use rustic_core::{
 };
 
 use crate::{
-    durable,
     error::RepoError,
     lock::Lock,
     pins,
+    place::Root,
     repo::{Repo, engine},
+    unlock::ids_in,
 };
 
 /// What freeing space did, or would do. Sizes are in bytes.
@@ -84,17 +85,8 @@ impl Repo {
             ids.push(SnapshotId::from(parsed));
         }
         opened.delete_snapshots(&ids).map_err(|error| engine(&storage, "forget backups", &error))?;
-        let folder = self.path().join(FileType::Snapshot.dirname());
-        let synced = durable::sync_folder(&folder);
-        synced.map_err(|source| RepoError::Io { operation: "sync", path: folder, source })?;
-        for id in backups {
-            pins::clear(self.path(), id).map_err(|source| RepoError::Io {
-                operation: "remove the pin of a backup in",
-                path: self.path().to_owned(),
-                source,
-            })?;
-        }
-        Ok(())
+        self.path().sync(FileType::Snapshot.dirname())?;
+        backups.iter().try_for_each(|id| pins::clear(self.path(), id))
     }
 
     /// Frees the space that no backup needs, or says how much that would be.
@@ -180,32 +172,24 @@ fn estimate(plan: &PrunePlan, before: u64, is_instant: bool) -> PruneStats {
 }
 
 /// restic and rustic announce themselves in `locks/`. While one is there, it may be adding what looks unneeded to us.
-fn refuse_foreign_locks(root: &Path) -> Result<(), RepoError> {
-    let path = root.join("locks");
-    let mut entries = match fs::read_dir(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(|source| RepoError::Io { operation: "read", path: path.clone(), source })?,
-    };
-    match entries.next() {
-        None => Ok(()),
-        Some(_) => Err(RepoError::Busy {
-            path: root.to_owned(),
-            by: "restic holds a lock on it (`restic unlock` removes one that is left over)".into(),
-        }),
+fn refuse_foreign_locks(root: &Root) -> Result<(), RepoError> {
+    if root.list("locks")?.is_empty() {
+        return Ok(());
     }
+    Err(RepoError::Busy {
+        path: root.shown(),
+        by: "restic holds a lock on it (`restic unlock` removes one that is left over)".into(),
+    })
 }
 
 /// The engine only logs a folder that it cannot list, and then takes every chunk for unneeded. So it is counted here.
-fn check_listing<S: Open>(root: &Path, opened: &Repository<S>) -> Result<(), RepoError> {
-    let path = root.join(FileType::Snapshot.dirname());
-    let fail = |source| RepoError::Io { operation: "read", path: path.clone(), source };
-    let mut count = 0;
-    for entry in fs::read_dir(&path).map_err(fail)? {
-        let name = entry.map_err(fail)?.file_name();
-        if name.to_str().is_some_and(|name| name.parse::<Id>().is_ok()) {
-            count += 1;
-        }
+fn check_listing<S: Open>(root: &Root, opened: &Repository<S>) -> Result<(), RepoError> {
+    if let Some(folder) = root.folder() {
+        // A list of a folder that is gone is empty, and then nothing would be needed.
+        let path = folder.join(FileType::Snapshot.dirname());
+        fs::metadata(&path).map_err(|source| RepoError::Io { operation: "read", path, source })?;
     }
+    let count = ids_in(root, FileType::Snapshot.dirname())?.len();
     let corrupt = |message| RepoError::Corrupt { object: "the list of snapshots".into(), message };
     let ids: Vec<SnapshotId> = opened.list().map_err(|error| corrupt(error.display_log()))?.collect();
     let read = opened
@@ -219,20 +203,7 @@ fn check_listing<S: Open>(root: &Path, opened: &Repository<S>) -> Result<(), Rep
     Err(corrupt(format!("{count} files, but {} snapshots can be read", read.len())))
 }
 
-fn size_of(root: &Path) -> Result<u64, RepoError> {
-    let mut total = 0;
-    let mut folders = vec![root.join("data"), root.join("index")];
-    while let Some(folder) = folders.pop() {
-        let fail = |source| RepoError::Io { operation: "read", path: folder.clone(), source };
-        for entry in fs::read_dir(&folder).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
-            let metadata = entry.metadata().map_err(fail)?;
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            } else {
-                total += metadata.len();
-            }
-        }
-    }
-    Ok(total)
+fn size_of(root: &Root) -> Result<u64, RepoError> {
+    let (packs, indexes) = (root.list("data")?, root.list("index")?);
+    Ok(packs.iter().chain(&indexes).map(|listed| listed.size).sum())
 }

@@ -5,7 +5,6 @@
 //! This module never chooses a backup and never prints. Read next: `backup.rs`, `catalog.rs`, `storage.rs`.
 
 use std::{
-    fs,
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -20,10 +19,11 @@ use rustic_core::{
     repofile::{Chunker, ConfigFile},
 };
 
-pub use crate::location::Location;
 use crate::{
     error::RepoError,
     keys, layout,
+    location::Location,
+    place::{Fault, Root},
     storage::Storage,
     unlock::{Unlocked, unlock},
 };
@@ -55,10 +55,24 @@ pub struct BackupHeader {
     pub muster: String,
 }
 
+/// What stands where a repository is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing, or what an interrupted creation left.
+    Nothing,
+    /// A repository, with or without damage.
+    Repository,
+    /// Something else.
+    Other,
+}
+
+/// What a repository has in it before its last file, `config`, is written.
+const UNBORN: [&str; 5] = ["data", "index", "keys", "snapshots", "muster"];
+
 /// An open repository.
 pub struct Repo {
-    pub(crate) location: Location,
     pub(crate) key: Secret,
+    root: Root,
     /// Trying a password takes a good part of a second, on purpose; so it is done once.
     unlocked: OnceLock<Unlocked>,
 }
@@ -66,16 +80,33 @@ pub struct Repo {
 impl Repo {
     /// Creates a repository in a new or empty folder.
     pub fn init(location: &Location, key: &Secret) -> Result<Self, RepoError> {
-        if fs::read_dir(location.path()).is_ok_and(|mut entries| entries.next().is_some()) {
-            clear_unborn(location.path())?;
+        let repo = Self::at(location, key)?;
+        let names = repo.root.top()?;
+        if !names.is_empty() {
+            clear_unborn(&repo.root, &names)?;
         }
-        let repo = Self::at(location, key);
         let (storage, bare) = repo.bare()?;
         let mut options = ConfigOptions::default().set_version(2u32).set_chunker(Chunker::FixedSize);
         options.set_chunk_size = CHUNK_SIZE.parse().ok();
         bare.init(&Credentials::password(key.expose()), &keys::options(), &options)
             .map_err(|error| engine(&storage, "create the repository", &error))?;
         Ok(repo)
+    }
+
+    /// Says what stands at a location, without a key.
+    ///
+    /// # Errors
+    /// `Io` or `Store` when nobody can tell.
+    pub fn standing(location: &Location) -> Result<Standing, RepoError> {
+        if location.folder().is_some_and(Path::is_file) {
+            return Ok(Standing::Other);
+        }
+        let names = Root::open(location)?.top()?;
+        if names.iter().any(|name| name == "config") {
+            return Ok(Standing::Repository);
+        }
+        let is_unborn = names.iter().all(|name| UNBORN.contains(&name.as_str()));
+        Ok(if is_unborn { Standing::Nothing } else { Standing::Other })
     }
 
     /// Opens a repository, tries the key and reads the configuration.
@@ -94,21 +125,23 @@ impl Repo {
     /// # Errors
     /// `NoRepository`; `WrongKey` and `Corrupt` when no key file can be opened, because nothing can be read then.
     pub fn open_damaged(location: &Location, key: &Secret) -> Result<Self, RepoError> {
-        let repo = Self::at(location, key);
-        if !["config", "data", "keys"].iter().any(|name| repo.path().join(name).exists()) {
-            return Err(RepoError::NoRepository(location.path().to_owned()));
+        let repo = Self::at(location, key)?;
+        let names = repo.root.top()?;
+        if !["config", "data", "keys"].iter().any(|known| names.iter().any(|name| name == known)) {
+            return Err(RepoError::NoRepository(repo.root.shown()));
         }
         repo.unlocked()?;
         Ok(repo)
     }
 
-    fn at(location: &Location, key: &Secret) -> Self {
-        Self { location: location.clone(), key: key.clone(), unlocked: OnceLock::new() }
+    fn at(location: &Location, key: &Secret) -> Result<Self, RepoError> {
+        let root = Root::open(location)?;
+        Ok(Self { key: key.clone(), root, unlocked: OnceLock::new() })
     }
 
-    /// Returns the folder.
-    pub(crate) fn path(&self) -> &Path {
-        self.location.path()
+    /// Returns what holds the files.
+    pub(crate) fn path(&self) -> &Root {
+        &self.root
     }
 
     /// Returns the key file that fits and what it opens.
@@ -123,10 +156,10 @@ impl Repo {
     /// Reads and checks the file `config`.
     pub(crate) fn read_config(&self) -> Result<ConfigFile, RepoError> {
         let corrupt = |message: String| RepoError::Corrupt { object: "config".into(), message };
-        let path = self.path().join("config");
-        let content = fs::read(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => corrupt("it is missing".into()),
-            _ => RepoError::Io { operation: "read", path, source },
+        let content = self.root.read("config").map_err(|fault| match fault {
+            Fault::Missing => corrupt("it is missing".into()),
+            Fault::Short => corrupt("it is cut off".into()),
+            Fault::Failed(error) => error,
         })?;
         let plain = self.unlocked()?.cipher.decode_file(&content).map_err(corrupt)?;
         let strange = |error: serde_json::Error| corrupt(format!("it is not a configuration: {error}"));
@@ -142,7 +175,7 @@ impl Repo {
     fn bare(&self) -> Result<(Arc<Storage>, Repository<()>), RepoError> {
         let fail =
             |error: Box<RusticError>| RepoError::Engine { operation: "open", message: one_line(&error) };
-        let storage = Arc::new(Storage::new(self.path().to_owned()));
+        let storage = Arc::new(Storage::new(self.root.clone()));
         let backends = RepositoryBackends::new(storage.clone(), None);
         let repository =
             Repository::new(&RepositoryOptions::default().no_cache(true), &backends).map_err(fail)?;
@@ -162,23 +195,20 @@ impl Repo {
 }
 
 /// Clears what a creation left that was killed before it wrote `config`, its last file: folders and a useless key.
-fn clear_unborn(root: &Path) -> Result<(), RepoError> {
-    let not_empty = || RepoError::NotEmpty(root.to_owned());
-    let fail = |source| RepoError::Io { operation: "list", path: root.to_owned(), source };
-    for entry in fs::read_dir(root).map_err(fail)? {
-        let name = entry.map_err(fail)?.file_name();
-        if !["data", "index", "keys", "snapshots"].iter().any(|known| name == *known) {
-            return Err(not_empty());
-        }
+fn clear_unborn(root: &Root, names: &[String]) -> Result<(), RepoError> {
+    let not_empty = || RepoError::NotEmpty(root.shown());
+    if names.iter().any(|name| !["data", "index", "keys", "snapshots"].contains(&name.as_str())) {
+        return Err(not_empty());
     }
     for tpe in [FileType::Pack, FileType::Index, FileType::Snapshot] {
-        if !layout::list(root, tpe)?.is_empty() {
+        if !layout::list(&**root, tpe)?.is_empty() {
             return Err(not_empty());
         }
     }
-    for id in layout::list(root, FileType::Key)?.keys() {
-        let path = root.join(layout::place(FileType::Key, id));
-        fs::remove_file(&path).map_err(|source| RepoError::Io { operation: "remove", path, source })?;
+    for id in layout::list(&**root, FileType::Key)?.keys() {
+        if let Err(Fault::Failed(error)) = root.remove(&layout::place(FileType::Key, id)) {
+            return Err(error);
+        }
     }
     Ok(())
 }
@@ -196,11 +226,17 @@ fn one_line(error: &RusticError) -> String {
 mod tests {
     use muster_types::{Explain, Kind};
 
+    use std::fs;
+
     use super::*;
+    use crate::place::LocalFolder;
+
+    fn at(folder: &Path) -> Location {
+        folder.to_str().unwrap().parse().unwrap()
+    }
 
     fn create(folder: &Path) -> Repo {
-        let location: Location = folder.to_str().unwrap().parse().unwrap();
-        Repo::init(&location, &Secret::new("k")).unwrap()
+        Repo::init(&at(folder), &Secret::new("k")).unwrap()
     }
 
     #[test]
@@ -211,7 +247,7 @@ mod tests {
         config["version"] = 3.into();
         let content = repo.unlocked().unwrap().cipher.encrypt(config.to_string().as_bytes());
         crate::durable::write(&folder.path().join("config"), &content, 0o600).unwrap();
-        let error = Repo::open(&repo.location, &repo.key).err().unwrap();
+        let error = Repo::open(&at(folder.path()), &repo.key).err().unwrap();
         assert!(matches!(error, RepoError::NewerFormat { found: 3, known: 2, .. }), "{error}");
         assert!(error.hint().unwrap().0.contains("upgrade Muster") && error.kind() == Kind::Conflict);
     }
@@ -219,16 +255,20 @@ mod tests {
     #[test]
     fn a_creation_that_was_killed_is_begun_anew_and_nothing_else_is() {
         let folder = tempfile::tempdir().unwrap();
-        let repo = create(folder.path());
-        let again = |repo: &Repo| Repo::init(&repo.location, &Secret::new("other"));
-        assert!(matches!(again(&repo), Err(RepoError::NotEmpty(_))));
+        create(folder.path());
+        let again = || Repo::init(&at(folder.path()), &Secret::new("other"));
+        assert!(matches!(again(), Err(RepoError::NotEmpty(_))));
         fs::remove_file(folder.path().join("config")).unwrap();
-        let repo = again(&repo).unwrap();
-        Repo::open(&repo.location, &repo.key).unwrap();
+        let repo = again().unwrap();
+        Repo::open(&at(folder.path()), &repo.key).unwrap();
         fs::remove_file(folder.path().join("config")).unwrap();
         let pack = folder.path().join("data/ab").join("ab".repeat(32));
         crate::durable::create(&pack, b"", 0o600).unwrap();
-        assert!(matches!(again(&repo), Err(RepoError::NotEmpty(_))));
-        assert!(!crate::layout::list(folder.path(), FileType::Key).unwrap().is_empty());
+        assert!(matches!(again(), Err(RepoError::NotEmpty(_))));
+        assert!(
+            !crate::layout::list(&LocalFolder::new(folder.path().to_owned()), FileType::Key)
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -145,7 +145,7 @@ fn write(
     let attributes = Attributes::new(shared);
     let planned = thread::scope(|scope| {
         let mut threads = Vec::new();
-        for _ in 0..writer_count() {
+        for _ in 0..writer_count(chunks) {
             let (queue, alive, attributes) = (queue.clone(), alive.clone(), &attributes);
             threads.push(scope.spawn(move || {
                 writers::work(&queue, chunks, attributes, shared);
@@ -186,7 +186,8 @@ fn write(
     Ok((planned.files, planned.bytes))
 }
 
-fn writer_count() -> usize {
-    // One more than there are processors: while one thread waits for an fsync, another decrypts.
-    thread::available_parallelism().map_or(2, |count| count.get() + 1).min(WRITERS_MAX)
+fn writer_count(chunks: &Chunks) -> usize {
+    // One more than there are processors: while one thread waits for an fsync, another decrypts. Where reading means to
+    // wait for a network, more.
+    thread::available_parallelism().map_or(2, |count| count.get() + 1).max(chunks.parallel()).min(WRITERS_MAX)
 }

@@ -1,60 +1,44 @@
-//! The storage under the repository: a local folder with durable writes and checked reads.
+//! The storage under the repository: durable writes into a place, and checked reads.
 //!
 //! In: what the backup engine reads and writes. Out: the first thing that went wrong, with its file, because the
 //! engine turns errors into long texts or only logs them.
 //!
-//! A half-written file never stands under its final name, and no file is handed out whose content does not match its
-//! name. After a fault nothing more is written until somebody took it. Read next: `repo.rs`, `temporary.rs`.
+//! A write has arrived when it returns, so whoever refers to a pack only has to come later. No object is handed out
+//! whose content does not match its name. After a fault nothing more is written until somebody took it.
+//! Read next: `repo.rs`, `place.rs`.
 
 use std::{
-    fs::{self, File},
-    io::{self, ErrorKind as IoKind, Write},
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    io,
+    sync::{Mutex, PoisonError},
 };
 
 use bytes::Bytes;
-use rustic_core::{
-    ALL_FILE_TYPES, BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend,
-};
+use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
 use crate::{
-    durable,
     error::RepoError,
     layout::{self, name, place},
-    temporary,
+    place::{Fault, Root},
     unlock::hex_hash,
 };
 
-/// Packs that are written at the same time: a local disk is not faster with more of them, and each takes memory.
-const WRITERS: usize = 1;
+/// Packs that are sent at the same time; each takes its size in memory.
+const WRITERS_MAX: usize = 4;
 
 pub(crate) struct Storage {
-    root: PathBuf,
-    writers: usize,
+    root: Root,
     fault: Mutex<Option<RepoError>>,
     saved_snapshot: Mutex<Option<Id>>,
-    serial: AtomicU64,
 }
 
 impl Storage {
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self {
-            root,
-            writers: WRITERS,
-            fault: Mutex::new(None),
-            saved_snapshot: Mutex::new(None),
-            serial: AtomicU64::new(0),
-        }
+    pub(crate) fn new(root: Root) -> Self {
+        Self { root, fault: Mutex::new(None), saved_snapshot: Mutex::new(None) }
     }
 
-    /// How many packs to write at the same time.
+    /// How many packs are usefully written at the same time: a local disk is not faster with more than one.
     pub(crate) fn writers(&self) -> usize {
-        self.writers
+        self.root.parallel().clamp(1, WRITERS_MAX)
     }
 
     /// Returns the first thing that went wrong.
@@ -77,30 +61,12 @@ impl Storage {
         error
     }
 
-    fn write(&self, path: &Path, content: BytesList) -> io::Result<()> {
-        let temporary = temporary::beside(path, self.serial.fetch_add(1, Ordering::SeqCst));
-        let result = fs::create_dir_all(path.parent().unwrap_or(&self.root))
-            .and_then(|()| File::create(&temporary))
-            .and_then(|mut file| {
-                content.slice().iter().try_for_each(|part| file.write_all(part))?;
-                file.sync_all()
-            })
-            .and_then(|()| durable::rename(&temporary, path));
-        if result.is_err() {
-            drop(fs::remove_file(&temporary));
-        }
-        result
-    }
-
-    /// A file that is gone or short is damage of the repository; everything else is the disk's fault.
-    fn read_fault(&self, tpe: FileType, id: &Id, source: io::Error) -> Box<RusticError> {
-        let message = match source.kind() {
-            IoKind::NotFound => "it is missing",
-            IoKind::UnexpectedEof => "it is cut short",
-            _ => {
-                let path = self.root.join(place(tpe, id));
-                return self.keep_fault(RepoError::Io { operation: "read", path, source });
-            }
+    /// A file that is gone or short is damage of the repository; everything else is the place's fault.
+    fn read_fault(&self, tpe: FileType, id: &Id, fault: Fault) -> Box<RusticError> {
+        let message = match fault {
+            Fault::Missing => "it is missing",
+            Fault::Short => "it is cut short",
+            Fault::Failed(error) => return self.keep_fault(error),
         };
         self.keep_fault(RepoError::Corrupt { object: name(tpe, id), message: message.into() })
     }
@@ -108,22 +74,21 @@ impl Storage {
 
 impl ReadBackend for Storage {
     fn location(&self) -> String {
-        format!("local:{}", self.root.display())
+        self.root.title()
     }
 
     fn list_with_size(&self, tpe: FileType) -> RusticResult<Vec<(Id, u32)>> {
         if tpe == FileType::Config {
             // Its name says nothing, and the engine asks only whether there is one.
-            let size = fs::metadata(self.root.join("config")).map(|metadata| metadata.len());
+            let size = self.root.size("config").map_err(|fault| self.keep_fault(fault))?;
             return Ok(size.into_iter().map(|size| (Id::default(), saturated(size))).collect());
         }
-        let found = layout::list(&self.root, tpe).map_err(|fault| self.keep_fault(fault))?;
+        let found = layout::list(&*self.root, tpe).map_err(|fault| self.keep_fault(fault))?;
         Ok(found.into_iter().map(|(id, size)| (id, saturated(size))).collect())
     }
 
     fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
-        let content =
-            fs::read(self.root.join(place(tpe, id))).map_err(|source| self.read_fault(tpe, id, source))?;
+        let content = self.root.read(&place(tpe, id)).map_err(|fault| self.read_fault(tpe, id, fault))?;
         // The name of everything but `config` is the hash of its content.
         if tpe != FileType::Config && hex_hash(&content) != *id.to_hex() {
             let message = "its content does not match its name".into();
@@ -134,34 +99,34 @@ impl ReadBackend for Storage {
 
     fn read_partial(&self, tpe: FileType, id: &Id, _: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
         let mut content = vec![0; length as usize];
-        File::open(self.root.join(place(tpe, id)))
-            .and_then(|file| file.read_exact_at(&mut content, offset.into()))
-            .map_err(|source| self.read_fault(tpe, id, source))?;
+        self.root
+            .read_range(&place(tpe, id), offset.into(), &mut content)
+            .map_err(|fault| self.read_fault(tpe, id, fault))?;
         Ok(content.into())
     }
 
     fn warmup_path(&self, tpe: FileType, id: &Id) -> String {
-        self.root.join(place(tpe, id)).display().to_string()
+        format!("{}/{}", self.root.title(), place(tpe, id))
     }
 }
 
 impl WriteBackend for Storage {
     fn create(&self) -> RusticResult<()> {
-        let folders = ALL_FILE_TYPES.into_iter().flat_map(layout::folders);
-        for path in folders.map(|folder| self.root.join(folder)) {
-            fs::create_dir_all(&path)
-                .map_err(|source| self.keep_fault(RepoError::Io { operation: "create", path, source }))?;
-        }
-        Ok(())
+        self.root.create().map_err(|fault| self.keep_fault(fault))
     }
 
     fn write_bytes(&self, tpe: FileType, id: &Id, _cacheable: bool, content: BytesList) -> RusticResult<()> {
         if self.has_fault() {
             return Err(RusticError::new(ErrorKind::Backend, "an earlier error has stopped all writing"));
         }
-        let path = self.root.join(place(tpe, id));
-        self.write(&path, content)
-            .map_err(|source| self.keep_fault(RepoError::Io { operation: "write", path, source }))?;
+        let content = content.into_vec();
+        let write = || {
+            if tpe == FileType::Snapshot {
+                self.root.confirm_locks()?;
+            }
+            self.root.write(&place(tpe, id), &content)
+        };
+        write().map_err(|fault| self.keep_fault(fault))?;
         if tpe == FileType::Snapshot {
             *self.saved_snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(*id);
         }
@@ -169,9 +134,16 @@ impl WriteBackend for Storage {
     }
 
     fn remove(&self, tpe: FileType, id: &Id, _cacheable: bool) -> RusticResult<()> {
-        let path = self.root.join(place(tpe, id));
-        fs::remove_file(&path)
-            .map_err(|source| self.keep_fault(RepoError::Io { operation: "remove", path, source }))
+        if tpe == FileType::Pack {
+            self.root.confirm_locks().map_err(|fault| self.keep_fault(fault))?;
+        }
+        self.root.remove(&place(tpe, id)).map_err(|fault| match fault {
+            Fault::Failed(error) => self.keep_fault(error),
+            Fault::Missing | Fault::Short => {
+                let (path, source) = (self.root.shown().join(place(tpe, id)), io::ErrorKind::NotFound.into());
+                self.keep_fault(RepoError::Io { operation: "remove", path, source })
+            }
+        })
     }
 }
 

@@ -8,7 +8,7 @@
 //! the header of a pack.
 //! Read next: `verify.rs`.
 
-use std::{fs, num::NonZeroU32, path::Path};
+use std::num::NonZeroU32;
 
 use aes256ctr_poly1305aes::{
     Aes256CtrPoly1305Aes, Key, Nonce,
@@ -19,7 +19,10 @@ use rustic_core::{Id, repofile::KeyFile, repofile::MasterKey};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest, Sha256};
 
-use crate::error::RepoError;
+use crate::{
+    error::RepoError,
+    place::{Listed, Root},
+};
 
 /// Bytes of the nonce before, and of the nonce and the mark of authenticity around, everything that is encrypted.
 pub(crate) const NONCE_BYTES: usize = 16;
@@ -141,32 +144,28 @@ pub(crate) fn hex_hash(content: &[u8]) -> String {
 }
 
 /// Lists the names in a folder of the repository that are ids, sorted. A missing folder has none.
-pub(crate) fn ids_in(folder: &Path) -> Result<Vec<String>, RepoError> {
-    let fail = |source| RepoError::Io { operation: "list", path: folder.to_owned(), source };
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(fail)?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(fail)?.file_name();
-        if let Some(name) = name.to_str().filter(|name| name.parse::<Id>().is_ok()) {
-            names.push(name.to_owned());
-        }
-    }
+pub(crate) fn ids_in(root: &Root, folder: &str) -> Result<Vec<String>, RepoError> {
+    let listed = root.list(folder)?;
+    let names = listed.iter().map(Listed::file_name).filter(|name| name.parse::<Id>().is_ok());
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
     names.sort();
     Ok(names)
 }
 
-/// Reads a key file and compares its content with its name.
-pub(crate) fn read_key(root: &Path, id: &str) -> Result<KeyFile, String> {
-    let content =
-        fs::read(root.join("keys").join(id)).map_err(|error| format!("it cannot be read: {error}"))?;
-    if hex_hash(&content) != id {
+/// Reads a key file and compares its content with its name. The inner error is damage of the file.
+pub(crate) fn read_key(root: &Root, id: &str) -> Result<Result<KeyFile, String>, RepoError> {
+    match root.read(&format!("keys/{id}")) {
+        Ok(content) => Ok(parse_key(id, &content)),
+        Err(fault) => fault.into_message().map(Err),
+    }
+}
+
+fn parse_key(id: &str, content: &[u8]) -> Result<KeyFile, String> {
+    if hex_hash(content) != id {
         return Err("its content does not match its name".into());
     }
     let file: KeyFile =
-        serde_json::from_slice(&content).map_err(|error| format!("it is not a key file: {error}"))?;
+        serde_json::from_slice(content).map_err(|error| format!("it is not a key file: {error}"))?;
     // The engine stops the process at a cost of zero.
     if !file.n.is_power_of_two() {
         return Err(format!("its cost of {} is not possible", file.n));
@@ -178,15 +177,15 @@ pub(crate) fn read_key(root: &Path, id: &str) -> Result<KeyFile, String> {
 ///
 /// # Errors
 /// `WrongKey`: no key file fits and all are whole. `Corrupt`: no key file fits and one is damaged, or there is none.
-pub(crate) fn unlock(root: &Path, password: &Secret) -> Result<Unlocked, RepoError> {
-    let ids = ids_in(&root.join("keys"))?;
+pub(crate) fn unlock(root: &Root, password: &Secret) -> Result<Unlocked, RepoError> {
+    let ids = ids_in(root, "keys")?;
     let corrupt = |object: String, message: String| RepoError::Corrupt { object, message };
     if ids.is_empty() {
         return Err(corrupt("keys".into(), "there is no key file".into()));
     }
     let mut damaged = None;
     for id in ids {
-        let file = match read_key(root, &id) {
+        let file = match read_key(root, &id)? {
             Ok(file) => file,
             Err(message) => {
                 damaged.get_or_insert(corrupt(format!("key {id}"), message));
@@ -203,7 +202,7 @@ pub(crate) fn unlock(root: &Path, password: &Secret) -> Result<Unlocked, RepoErr
             return Ok(Unlocked { key_id: id, master, cipher });
         }
     }
-    Err(damaged.unwrap_or_else(|| RepoError::WrongKey(root.to_owned())))
+    Err(damaged.unwrap_or_else(|| RepoError::WrongKey(root.shown())))
 }
 
 #[cfg(test)]

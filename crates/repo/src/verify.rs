@@ -20,8 +20,6 @@ mod packs;
 mod report;
 mod trees;
 
-use std::path::Path;
-
 use muster_types::{
     backup::BackupId,
     event::{Unwatched, Watcher},
@@ -29,7 +27,8 @@ use muster_types::{
 use rustic_core::Id;
 
 pub use self::report::{Finding, VerifyReport};
-use crate::{error::RepoError, lock::Lock, repo::Repo, temporary, unlock::Cipher};
+use self::trees::TreeFault;
+use crate::{error::RepoError, lock::Lock, packs::Packs, place::Root, repo::Repo, temporary, unlock::Cipher};
 
 /// How deep a verification goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,13 +53,18 @@ pub struct Expected {
 
 /// What the stages share.
 struct Job<'a> {
-    root: &'a Path,
+    root: &'a Root,
+    packs: Packs,
     cipher: &'a Cipher,
     watcher: &'a dyn Watcher,
     report: VerifyReport,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    fn new(root: &'a Root, cipher: &'a Cipher, watcher: &'a dyn Watcher) -> Self {
+        Self { root, packs: Packs::new(root), cipher, watcher, report: VerifyReport::default() }
+    }
+
     fn find(&mut self, object: impl Into<String>, message: impl Into<String>) {
         self.report.findings.push(Finding::new(object, message));
     }
@@ -83,17 +87,22 @@ pub(crate) fn read_root_files(
     name: &str,
 ) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
     let cipher = &repo.unlocked()?.cipher;
-    let mut job = Job { root: repo.path(), cipher, watcher: &Unwatched, report: VerifyReport::default() };
+    let mut job = Job::new(repo.path(), cipher, &Unwatched);
     let mut index = job.read_index()?;
     job.check_packs(&mut index)?;
-    Ok(roots.iter().map(|root| job.read_file(&index, root, name).ok().flatten()).collect())
+    let read = |root| match job.read_file(&index, root, name) {
+        Err(TreeFault::Unknown(error)) => Err(error),
+        other => Ok(other.ok().flatten()),
+    };
+    roots.iter().map(read).collect()
 }
 
 impl Repo {
     /// Verifies the repository and names everything that is damaged.
     ///
     /// # Errors
-    /// `Cancelled`, `Busy` while another process frees space, or `Io` when a folder of the repository cannot even be listed. Damage is in the report.
+    /// `Cancelled`, `Busy` while another process frees space, `Io` when a folder of the repository cannot even be
+    /// listed, or `Store` when object storage does not answer. Damage is in the report.
     pub fn verify(
         &self,
         depth: VerifyDepth,
@@ -102,7 +111,7 @@ impl Repo {
     ) -> Result<VerifyReport, RepoError> {
         let _lock = Lock::shared(self.path())?;
         let cipher = &self.unlocked()?.cipher;
-        let mut job = Job { root: self.path(), cipher, watcher, report: VerifyReport::default() };
+        let mut job = Job::new(self.path(), cipher, watcher);
         watcher.begin("verify the structure", None);
         if let Err(error) = self.read_config() {
             job.find("config", config_message(error)?);
@@ -133,9 +142,10 @@ fn config_message(error: RepoError) -> Result<String, RepoError> {
 
 impl Job<'_> {
     fn note_leftovers(&mut self) -> Result<(), RepoError> {
-        let fail = |source| RepoError::Io { operation: "list", path: self.root.to_owned(), source };
+        let fail = |source| RepoError::Io { operation: "list", path: self.root.shown(), source };
+        let folder = self.root.shown();
         for path in temporary::find(self.root).map_err(fail)? {
-            let name = path.strip_prefix(self.root).unwrap_or(&path).display();
+            let name = path.strip_prefix(&folder).unwrap_or(&path).display();
             let message =
                 "a backup that runs now or was killed left it; the next backup removes it in the second case";
             self.report.notes.push(Finding::new(format!("temporary file {name}"), message));

@@ -49,10 +49,26 @@ pub struct Platform {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
-    /// A folder. (Object storage comes with the stores.)
+    /// A folder, or `s3://bucket/prefix`.
     pub location: String,
     /// The repository's key, as a reference: `${file:/etc/muster/repository.key}`.
     pub password: String,
+    /// Object storage: the server, `https://host` or `http://host:port`. Without it: AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Object storage: the region. Default: `us-east-1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Object storage: whether the bucket stands in the path and not before the host's name. Default: yes where there
+    /// is an `endpoint`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    /// Object storage: the name of the key. Default: the variable `AWS_ACCESS_KEY_ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<String>,
+    /// Object storage: the key, as a reference: `${env:S3_SECRET}`. Default: the variable `AWS_SECRET_ACCESS_KEY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
 }
 
 /// Something with state.

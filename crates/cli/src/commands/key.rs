@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use muster_repo::{KeyInfo, keys};
+use muster_repo::{KeyInfo, Location, keys};
 use muster_types::{Clock, Kind, Timestamp};
 use serde_json::json;
 
@@ -36,13 +36,13 @@ fn print(loaded: &Loaded) -> Result<Answer, Failure> {
     let repo = app::open_repo(loaded)?;
     let id = repo.keys()?.into_iter().find(|key| key.is_current).map(|key| key.id).unwrap_or_default();
     let key = app::key(loaded)?;
-    let location = app::location(loaded)?.to_string();
+    let location = app::location(loaded)?;
     let now = SystemClock.now();
     let paper = Paper { loaded, id: short(&id), key: key.expose(), location: &location, now };
     let document = json!({
         "platform": loaded.platform.platform,
         "environment": loaded.environment,
-        "location": location,
+        "location": location.to_string(),
         "id": id,
         "at": now,
         "key": key.expose(),
@@ -54,7 +54,7 @@ struct Paper<'a> {
     loaded: &'a Loaded,
     id: &'a str,
     key: &'a str,
-    location: &'a str,
+    location: &'a Location,
     now: Timestamp,
 }
 
@@ -87,7 +87,7 @@ TO RECOVER ON A NEW HOST
 1. Install muster, and bring the repository and `muster.yaml` there.
 2. Write the key into a file of mode 0600, as one line, {form}.
    Name both in `muster.yaml`:
-       repository: {{location: FOLDER, password: \"${{file:FILE}}\"}}
+       repository: {{location: {place}, password: \"${{file:FILE}}\"}}
 3. muster list                  shows what is there
    muster restore --all -n      shows what would be done; without `-n` it is done
 
@@ -98,8 +98,33 @@ The repository has restic's format, and the key is its password:
 ",
             platform = loaded.platform.platform,
             date = now.strftime("%Y-%m-%d"),
-            folder = quoted(location),
+            place = place(location),
+            folder = quoted(&for_restic(location)),
         )
+    }
+}
+
+/// What the configuration needs to find the repository; a folder may lie elsewhere on a new host.
+fn place(location: &Location) -> String {
+    match location {
+        Location::Local(_) => "FOLDER".to_owned(),
+        Location::S3(s3) => {
+            let endpoint = s3.endpoint.iter().map(|endpoint| format!(", endpoint: \"{endpoint}\""));
+            format!("\"{location}\", region: {}{}", s3.region, endpoint.collect::<String>())
+        }
+    }
+}
+
+/// How restic writes the location.
+fn for_restic(location: &Location) -> String {
+    match location {
+        Location::Local(folder) => folder.display().to_string(),
+        Location::S3(s3) => {
+            let aws = format!("https://s3.{}.amazonaws.com", s3.region);
+            let endpoint = s3.endpoint.as_deref().unwrap_or(&aws).trim_end_matches('/');
+            let end = format!("{}/{}", s3.bucket, s3.prefix);
+            format!("s3:{endpoint}/{}", end.trim_end_matches('/'))
+        }
     }
 }
 

@@ -150,9 +150,9 @@ fn refuse_own_places(world: &World, targets: &[PathBuf]) -> Result<(), Failure> 
         })
     };
     let mut own: Vec<(String, PathBuf)> = vec![("the state of Muster".into(), world.state.clone())];
-    own.extend(
-        world.platform.repository.iter().map(|one| ("the repository".into(), one.location.clone().into())),
-    );
+    // What lies in object storage has no place on this host.
+    let repository = world.platform.repository.iter().filter(|one| !one.location.contains("://"));
+    own.extend(repository.map(|one| ("the repository".into(), one.location.clone().into())));
     for (name, driver) in &world.components {
         own.extend(driver.targets().into_iter().map(|path| (format!("`{name}`"), path)));
     }

@@ -1,4 +1,4 @@
-//! Replaces the references of a tree by their values, all but the repository's password.
+//! Replaces the references of a tree by their values, all but the repository's secrets.
 //!
 //! A merged tree comes in; a tree with the values leaves, with the list of the values, so that no message repeats one.
 //! Faults of a reference become findings that name it.
@@ -16,6 +16,9 @@ use super::{
     secret::{self, FORMS},
     tree::{Node, Sources, Value},
 };
+
+/// The secrets of `repository`: read only when the repository is opened.
+pub(super) const SECRETS: [&str; 3] = ["password", "access_key", "secret_key"];
 
 /// Where references are resolved.
 pub(super) struct Resolver<'a> {
@@ -95,7 +98,7 @@ impl Resolver<'_> {
             findings.push(Finding::error(wrong.message).at(place).hint(format!("write {FORMS}")));
             return None;
         }
-        if path.len() == 2 && path[0] == "repository" && path[1] == "password" {
+        if path.len() == 2 && path[0] == "repository" && SECRETS.contains(&path[1].as_str()) {
             return Some(None);
         }
         let is_shared = self.has_own && node.at.file == 0;

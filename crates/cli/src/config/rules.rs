@@ -18,6 +18,7 @@ use super::{
 mod components;
 mod overlaps;
 mod services;
+mod store;
 
 /// The names of the files, for hints.
 pub(super) struct Files {
@@ -98,17 +99,36 @@ impl Rules<'_> {
             let finding = Finding::error("`location` is empty").at(self.sources.place(node.at));
             findings.push(finding.hint("give a folder, like `location: /var/backups/muster`"));
         }
-        if !secret::has_reference(&repository.password)
-            && let Some(node) = self.node(&["repository", "password"])
+        let file = "`password: ${file:/etc/muster/repository.key}`";
+        self.refuse_clear_text("password", &repository.password, "password", file, findings);
+        if let Some(secret) = &repository.secret_key {
+            self.refuse_clear_text("secret_key", secret, "secret key", "`secret_key: ${env:NAME}`", findings);
+        }
+        self.judge_store(repository, findings);
+    }
+
+    fn refuse_clear_text(
+        &self,
+        key: &str,
+        text: &str,
+        what: &str,
+        instead: &str,
+        findings: &mut Vec<Finding>,
+    ) {
+        if !secret::has_reference(text)
+            && let Some(node) = self.node(&["repository", key])
         {
             let mut place = self.sources.place(node.at);
             // This one line is not shown as it stands: it would carry the secret into logs.
             place.source = place.source.replace(&place.text, "***");
             "***".clone_into(&mut place.text);
-            let finding = Finding::error("the repository's password stands here in clear text").at(place);
-            findings.push(finding.hint(
-                "put it into a file (mode 0600) and write `password: ${file:/etc/muster/repository.key}`",
-            ));
+            let message = format!("the repository's {what} stands here in clear text");
+            let hint = if key == "password" {
+                format!("put it into a file (mode 0600) and write {instead}")
+            } else {
+                format!("put it into a variable or a file (mode 0600) and write {instead}")
+            };
+            findings.push(Finding::error(message).at(place).hint(hint));
         }
     }
 

@@ -23,6 +23,10 @@ pub struct Draft<'a> {
     pub platform: &'a str,
     /// The repository's location, as it is to stand in the file.
     pub repository: &'a Path,
+    /// The server of object storage that is not AWS.
+    pub endpoint: Option<&'a str>,
+    /// The region of object storage.
+    pub region: Option<&'a str>,
     /// The key file, as it is to stand in the file.
     pub key_file: &'a Path,
     /// The folder of the file, absolute.
@@ -112,7 +116,21 @@ fn entries(found: &Found) -> Vec<Entry<'_>> {
     entries
 }
 
+const LOCAL: &str = "\
+# A repository on the same disk does not survive that disk: copy the folder to another place as well.
+";
+const REMOTE: &str = "\
+# Who may read it there is said by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by `access_key` and `secret_key` here.
+";
+
 fn head(draft: &Draft<'_>) -> String {
+    let is_remote = draft.repository.to_string_lossy().contains("://");
+    let mut store = String::new();
+    for (key, value) in [("endpoint", draft.endpoint), ("region", draft.region)] {
+        if let Some(value) = value {
+            store.push_str(&format!("  {key}: {}\n", scalar(value)));
+        }
+    }
     format!(
         "\
 # What Muster protects, and how. Written by `muster init`: read it once, and change what is wrong.
@@ -125,13 +143,14 @@ platform: {platform}
 objectives: {{rto: 4h, rpo: 1d}}
 
 # Where backups are kept, encrypted. Who loses the key loses them all: keep a copy of it elsewhere (`muster key print`).
-# A repository on the same disk does not survive that disk: copy the folder to another place as well.
-repository:
+{advice}repository:
   location: {repository}
-  password: {password}
+{store}  password: {password}
 ",
         platform = scalar(draft.platform),
         repository = path(draft.repository),
+        advice = if is_remote { REMOTE } else { LOCAL },
+        store = store,
         password = scalar_of_reference(draft.key_file),
     )
 }
@@ -376,6 +395,8 @@ mod tests {
         let draft = Draft {
             platform: "x",
             repository: Path::new("muster-repository"),
+            endpoint: None,
+            region: None,
             key_file: Path::new("muster.key"),
             folder: Path::new("/srv/x"),
             found: &found,

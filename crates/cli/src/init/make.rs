@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_repo::{Location, Repo, RepoError, durable, keys};
+use muster_repo::{Location, Repo, RepoError, Standing, durable, keys};
 use muster_types::{Explain, Kind, Secret};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
@@ -22,52 +22,15 @@ use crate::exit::Failure;
 /// Only its owner may read a key.
 const KEY_MODE: u32 = 0o600;
 
-/// What a repository's folder has in it before its last file, `config`, is written.
-const UNBORN: [&str; 5] = ["data", "index", "keys", "snapshots", "muster"];
-
 /// What is new.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Made {
     /// The key file.
     pub key_file: Option<PathBuf>,
-    /// The repository's folder.
+    /// The repository's folder, or its address.
     pub repository: Option<PathBuf>,
     /// The configuration file.
     pub file: Option<PathBuf>,
-}
-
-/// What stands where a repository is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing, an empty folder, or what an interrupted creation left.
-    Nothing,
-    /// A repository, with or without damage.
-    Repository,
-    /// Something else.
-    Other,
-}
-
-/// Says what stands at a location, without a key.
-///
-/// # Errors
-/// `Unavailable` when the folder cannot be read: then nobody knows.
-pub fn standing(location: &Location) -> Result<Standing, Failure> {
-    let folder = location.path();
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Nothing),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Standing::Other),
-        Err(error) => return Err(cannot("look into", folder, &error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry.map_err(|error| cannot("look into", folder, &error))?.file_name());
-    }
-    if names.iter().any(|name| name == "config") {
-        return Ok(Standing::Repository);
-    }
-    let is_unborn = names.iter().all(|name| UNBORN.iter().any(|known| name == known));
-    Ok(if is_unborn { Standing::Nothing } else { Standing::Other })
 }
 
 /// Reads a key file, or makes one with a new key. Returns the key and whether it is new.
@@ -124,9 +87,9 @@ pub fn write_key(file: &Path, key: &Secret) -> Result<(), Failure> {
 /// # Errors
 /// Those of [`Repo::open`] and [`Repo::init`].
 pub fn repository(location: &Location, key: &Secret) -> Result<(Repo, bool), Failure> {
-    match standing(location)? {
+    match Repo::standing(location)? {
         Standing::Repository => Ok((Repo::open(location, key)?, false)),
-        Standing::Other => Err(RepoError::NotEmpty(location.path().to_owned()).into()),
+        Standing::Other => Err(RepoError::NotEmpty(location.to_string().into()).into()),
         Standing::Nothing => {
             let repo = Repo::init(location, key).map_err(|error| match error {
                 // There are packs, so it was a repository once: that its `config` is gone is damage.
@@ -136,7 +99,7 @@ pub fn repository(location: &Location, key: &Secret) -> Result<(Repo, bool), Fai
                 },
                 error => error,
             })?;
-            if let Some(parent) = location.path().parent() {
+            if let Some(parent) = location.folder().and_then(Path::parent) {
                 durable::sync_folder(parent).map_err(|error| cannot("sync", parent, &error))?;
             }
             Ok((repo, true))
@@ -221,11 +184,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = location(&folder.path().join("repository"));
         let secret = Secret::new("k");
-        assert_eq!(standing(&place).unwrap(), Standing::Nothing);
+        assert_eq!(Repo::standing(&place).unwrap(), Standing::Nothing);
         assert!(repository(&place, &secret).unwrap().1);
-        assert_eq!(standing(&place).unwrap(), Standing::Repository);
+        assert_eq!(Repo::standing(&place).unwrap(), Standing::Repository);
         assert!(!repository(&place, &secret).unwrap().1);
-        fs::remove_file(place.path().join("config")).unwrap();
+        fs::remove_file(place.folder().unwrap().join("config")).unwrap();
         assert!(repository(&place, &secret).unwrap().1, "an interrupted creation was not finished");
         let wrong = repository(&place, &Secret::new("other")).err().unwrap();
         assert_eq!(wrong.note.kind, Kind::WrongKey);

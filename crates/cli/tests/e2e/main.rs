@@ -22,4 +22,5 @@ mod objectives;
 mod platform;
 mod postgres;
 mod recovery;
+mod s3;
 mod story;

@@ -77,6 +77,7 @@ fn run(
     scratch: &mut Scratch,
 ) -> Result<(), RepoError> {
     let Job { target, mut offset, content } = job;
+    chunks.want(&content);
     for id in &content {
         if shared.is_stopped() {
             return Ok(());

@@ -16,6 +16,7 @@ use super::{
     Finding, Job,
     index::{Index, Origin, Pack},
     objects::Snapshot,
+    trees::TreeFault,
 };
 use crate::{error::RepoError, layout};
 
@@ -105,9 +106,13 @@ impl Job<'_> {
             if leads.contains_key(&id) {
                 continue;
             }
-            let Ok(tree) = self.read_tree(index, &id) else {
-                leads.insert(id, true);
-                continue;
+            let tree = match self.read_tree(index, &id) {
+                Ok(tree) => tree,
+                Err(TreeFault::Unknown(error)) => return Err(error),
+                Err(_) => {
+                    leads.insert(id, true);
+                    continue;
+                }
             };
             leads.insert(id, bad.contains_key(&id) || blobs_of(&tree).any(|blob| bad.contains_key(&blob)));
             let below: Vec<Id> =
@@ -135,7 +140,11 @@ impl Job<'_> {
             if let Some(number) = bad.get(&id) {
                 hits.entry(*number).or_default().add(&path);
             }
-            let Ok(tree) = self.read_tree(index, &id) else { continue };
+            let tree = match self.read_tree(index, &id) {
+                Ok(tree) => tree,
+                Err(TreeFault::Unknown(error)) => return Err(error),
+                Err(_) => continue,
+            };
             for node in &tree.nodes {
                 let path = path.join(node.name());
                 let mut numbers: Vec<usize> =

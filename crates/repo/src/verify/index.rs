@@ -8,7 +8,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs,
     num::NonZeroU32,
 };
 
@@ -117,11 +116,11 @@ impl Job<'_> {
     /// Reads every index file; those that cannot be read are findings.
     pub(super) fn read_index(&mut self) -> Result<Index, RepoError> {
         let mut packs = BTreeMap::new();
-        let ids = ids_in(&self.root.join("index"))?;
+        let ids = ids_in(self.root, "index")?;
         self.report.indexes = ids.len();
         for id in ids {
             self.stop_if_cancelled()?;
-            match self.read_index_file(&id) {
+            match self.read_index_file(&id)? {
                 Ok(file) => {
                     let doomed = file.packs_to_delete.into_iter().map(|pack| (pack, Origin::Doomed));
                     for (pack, origin) in doomed.chain(file.packs.into_iter().map(|p| (p, Origin::Index))) {
@@ -143,14 +142,19 @@ impl Job<'_> {
         Ok(index)
     }
 
-    fn read_index_file(&self, id: &str) -> Result<IndexFile, String> {
-        let content = fs::read(self.root.join("index").join(id))
-            .map_err(|error| format!("it cannot be read: {error}"))?;
+    /// The inner error is damage of the file.
+    fn read_index_file(&self, id: &str) -> Result<Result<IndexFile, String>, RepoError> {
+        let content = match self.root.read(&format!("index/{id}")) {
+            Ok(content) => content,
+            Err(fault) => return fault.into_message().map(Err),
+        };
         if hex_hash(&content) != id {
-            return Err("its content does not match its name".into());
+            return Ok(Err("its content does not match its name".into()));
         }
-        let plain = self.cipher.decode_file(&content)?;
-        serde_json::from_slice(&plain).map_err(|error| format!("it is not an index: {error}"))
+        let parse = |plain: Vec<u8>| {
+            serde_json::from_slice(&plain).map_err(|error| format!("it is not an index: {error}"))
+        };
+        Ok(self.cipher.decode_file(&content).and_then(parse))
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! A snapshot that cannot be read never hides the others. Read next: `index.rs`.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use muster_types::backup::{Backup, BackupId};
 use rustic_core::{Id, repofile::SnapshotFile};
@@ -13,6 +13,7 @@ use super::Job;
 use crate::{
     catalog::{NoRecord, read_backup, read_snapshot},
     error::RepoError,
+    place::Fault,
     unlock::{ids_in, read_key},
 };
 
@@ -52,10 +53,10 @@ impl Snapshot {
 impl Job<'_> {
     /// Checks that every key file is whole and that the expected ones are there.
     pub(super) fn check_keys(&mut self, expected: &[String]) -> Result<(), RepoError> {
-        let ids = ids_in(&self.root.join("keys"))?;
+        let ids = ids_in(self.root, "keys")?;
         self.report.keys = ids.len();
         for id in &ids {
-            if let Err(message) = read_key(self.root, id) {
+            if let Err(message) = read_key(self.root, id)? {
                 self.find(format!("key {id}"), message);
             }
         }
@@ -70,15 +71,15 @@ impl Job<'_> {
 
     /// Reads every snapshot and compares with what is expected.
     pub(super) fn check_snapshots(&mut self, expected: &[BackupId]) -> Result<Vec<Snapshot>, RepoError> {
-        let folder = self.root.join("snapshots");
-        let ids = ids_in(&folder)?;
+        let ids = ids_in(self.root, "snapshots")?;
         let mut snapshots = Vec::new();
         for id in &ids {
             self.stop_if_cancelled()?;
-            let content = match fs::read(folder.join(id)) {
+            let content = match self.root.read(&format!("snapshots/{id}")) {
                 // Another run has forgotten it just now; when it is expected, it is named below.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                other => other.map_err(|error| format!("it cannot be read: {error}")),
+                Err(Fault::Missing) => continue,
+                Err(fault) => Err(fault.into_message()?),
+                Ok(content) => Ok(content),
             };
             let read = content.and_then(|content| read_snapshot(self.cipher, id, &content));
             match read {

@@ -9,12 +9,9 @@
 //! Read next: `impact.rs`.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
-    fs::File,
-    io::Read,
     num::NonZeroU32,
-    os::unix::fs::FileExt,
-    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -31,6 +28,7 @@ use super::{
 use crate::{
     error::RepoError,
     layout,
+    place::{Fault, Place},
     unlock::{Cipher, OVERHEAD_BYTES, hex_hash},
 };
 
@@ -40,13 +38,9 @@ const READERS_MAX: usize = 4;
 const LENGTH_BYTES: usize = 4;
 
 impl Job<'_> {
-    pub(super) fn pack_path(&self, id: &Id) -> PathBuf {
-        self.root.join(layout::place(FileType::Pack, id))
-    }
-
     /// Compares the packs that are there with the index, and adds those that only their own headers know.
     pub(super) fn check_packs(&mut self, index: &mut Index) -> Result<(), RepoError> {
-        let mut present = layout::list(self.root, FileType::Pack)?;
+        let mut present = layout::list(&**self.root, FileType::Pack)?;
         let mut is_any_missing = false;
         for pack in &mut index.packs {
             match present.remove(&pack.id) {
@@ -70,7 +64,7 @@ impl Job<'_> {
         }
         for (id, size) in present {
             self.stop_if_cancelled()?;
-            self.add_unindexed(index, id, size);
+            self.add_unindexed(index, id, size)?;
         }
         if is_any_missing {
             index.prefer_present();
@@ -79,10 +73,13 @@ impl Job<'_> {
     }
 
     /// A pack outside of every index file is left over, or the index file that named it is damaged or gone.
-    fn add_unindexed(&mut self, index: &mut Index, id: Id, size: u64) {
-        let header = File::open(self.pack_path(&id))
-            .map_err(|error| error.to_string())
-            .and_then(|file| read_header(&file, size, self.cipher));
+    fn add_unindexed(&mut self, index: &mut Index, id: Id, size: u64) -> Result<(), RepoError> {
+        let pack =
+            Lying { place: &**self.root, name: layout::place(FileType::Pack, &id), fault: None.into() };
+        let header = read_header(&pack, size, self.cipher);
+        if let Some(error) = pack.fault.into_inner() {
+            return Err(error);
+        }
         match header {
             Ok(blobs) => index.add(Pack {
                 id,
@@ -97,6 +94,7 @@ impl Job<'_> {
                 format!("no index file names it and its header cannot be read: {message}"),
             ),
         }
+        Ok(())
     }
 
     /// Reads packs and checks every byte. Doomed packs are left out: nothing needs them.
@@ -119,7 +117,9 @@ impl Job<'_> {
         self.watcher.begin("verify the packs", Some(total));
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::new());
-        let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let readers = processors.max(self.root.parallel()).min(READERS_MAX);
+        let unknown = Mutex::new(None);
         thread::scope(|scope| {
             for _ in 0..readers {
                 scope.spawn(|| {
@@ -127,7 +127,15 @@ impl Job<'_> {
                         if self.watcher.is_cancelled() {
                             return;
                         }
-                        let (trouble, bytes) = self.read_pack(&index.packs[*number]);
+                        let (trouble, bytes) = match self.read_pack(&index.packs[*number]) {
+                            Ok(read) => read,
+                            Err(error) => {
+                                unknown.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                                // Nobody takes another one.
+                                next.store(chosen.len(), Ordering::Relaxed);
+                                return;
+                            }
+                        };
                         self.watcher.advance(bytes);
                         done.lock().unwrap_or_else(PoisonError::into_inner).push((*number, trouble, bytes));
                     }
@@ -135,6 +143,9 @@ impl Job<'_> {
             }
         });
         self.stop_if_cancelled()?;
+        if let Some(error) = unknown.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
         for (number, trouble, bytes) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.report.packs_read += 1;
             self.report.bytes_read += bytes;
@@ -145,17 +156,16 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn read_pack(&self, pack: &Pack) -> (Trouble, u64) {
-        let mut content = Vec::new();
+    fn read_pack(&self, pack: &Pack) -> Result<(Trouble, u64), RepoError> {
         // A pack is never larger than a number of 32 bits; what is read must not depend on what stands there.
-        let read = File::open(self.pack_path(&pack.id))
-            .and_then(|file| file.take(u32::MAX.into()).read_to_end(&mut content));
-        let bytes = content.len() as u64;
-        match read {
-            Ok(_) => (check_content(&content, pack, self.cipher), bytes),
-            Err(error) => {
-                let messages = vec![format!("it cannot be read: {error}")];
-                (Trouble { messages, blobs: BTreeMap::new() }, bytes)
+        let name = layout::place(FileType::Pack, &pack.id);
+        match self.root.read_up_to(&name, 0, u32::MAX.into()) {
+            Ok(content) => Ok((check_content(&content, pack, self.cipher), content.len() as u64)),
+            // Nothing is in it.
+            Err(Fault::Short) => Ok((check_content(&[], pack, self.cipher), 0)),
+            Err(fault) => {
+                let messages = vec![fault.into_message()?];
+                Ok((Trouble { messages, blobs: BTreeMap::new() }, 0))
             }
         }
     }
@@ -202,11 +212,24 @@ pub(super) trait ReadAt {
     fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, String>;
 }
 
-impl ReadAt for File {
+/// A pack where it lies. What says nothing about the pack is kept apart.
+struct Lying<'a> {
+    place: &'a dyn Place,
+    name: String,
+    fault: RefCell<Option<RepoError>>,
+}
+
+impl ReadAt for Lying<'_> {
     fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, String> {
         let mut content = vec![0; length];
-        self.read_exact_at(&mut content, offset).map_err(|error| error.to_string())?;
-        Ok(content)
+        match self.place.read_range(&self.name, offset, &mut content) {
+            Ok(()) => Ok(content),
+            Err(fault) => Err(fault.into_message().unwrap_or_else(|error| {
+                let message = error.to_string();
+                *self.fault.borrow_mut() = Some(error);
+                message
+            })),
+        }
     }
 }
 

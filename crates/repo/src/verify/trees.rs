@@ -5,7 +5,7 @@
 //! Each folder is read once, however many backups share it. Nothing here recurses: depth costs no stack.
 //! Read next: `impact.rs`.
 
-use std::{collections::HashSet, ffi::OsStr, fs::File};
+use std::{collections::HashSet, ffi::OsStr};
 
 use rustic_core::{Id, repofile::Tree};
 
@@ -13,7 +13,7 @@ use super::{
     Job,
     index::{Index, Origin},
     objects::Snapshot,
-    packs::{ReadAt, check_plain},
+    packs::check_plain,
 };
 use crate::error::RepoError;
 
@@ -26,6 +26,8 @@ pub(super) enum TreeFault {
     Lost,
     /// It is damaged in the pack with this number.
     Damaged(usize, String),
+    /// Nobody knows: object storage does not answer.
+    Unknown(RepoError),
 }
 
 impl Job<'_> {
@@ -52,6 +54,7 @@ impl Job<'_> {
                 Err(TreeFault::Damaged(pack, message)) => {
                     index.packs[pack].trouble.blobs.entry(id).or_insert(message);
                 }
+                Err(TreeFault::Unknown(error)) => return Err(error),
             }
         }
         self.report.trees = seen.len();
@@ -87,15 +90,21 @@ impl Job<'_> {
     /// Reads one blob, checks its hash, and tells the number of its pack.
     fn read_blob(&self, index: &Index, id: &Id) -> Result<(usize, Vec<u8>), TreeFault> {
         let (pack, blob) = index.locate(id).ok_or(TreeFault::Lost)?;
-        let path = self.pack_path(&index.packs[pack].id);
-        let read = || -> Result<Vec<u8>, String> {
-            let data = File::open(path)
-                .map_err(|error| format!("it cannot be read: {error}"))?
-                .read_at(blob.offset.into(), blob.length as usize)?;
+        let damaged = |message| TreeFault::Damaged(pack, message);
+        let known = &index.packs[pack];
+        if blob.length > known.size {
+            return Err(damaged("the index states an impossible size".into()));
+        }
+        let mut data = vec![0; blob.length as usize];
+        self.packs.read(&known.id, blob.offset, &mut data).map_err(|fault| match fault.into_message() {
+            Ok(message) => damaged(message),
+            Err(error) => TreeFault::Unknown(error),
+        })?;
+        let decode = || -> Result<Vec<u8>, String> {
             let plain = self.cipher.decode_blob(&data, blob.unpacked)?;
             check_plain(&plain, &blob).map(|()| plain)
         };
-        read().map(|plain| (pack, plain)).map_err(|message| TreeFault::Damaged(pack, message))
+        decode().map(|plain| (pack, plain)).map_err(damaged)
     }
 }
 

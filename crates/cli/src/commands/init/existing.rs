@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use muster_repo::{Repo, Standing};
 use muster_types::Kind;
 
 use super::say;
@@ -11,7 +12,7 @@ use crate::{
     args::{Global, InitArgs},
     config::Loaded,
     exit::Failure,
-    init::make::{self, Made, Standing},
+    init::make::{self, Made},
 };
 
 pub(super) fn run(global: &Global, args: &InitArgs, file: &Path) -> Result<Answer, Failure> {
@@ -26,7 +27,7 @@ pub(super) fn run(global: &Global, args: &InitArgs, file: &Path) -> Result<Answe
     let loaded = app::load(&global, Intent::Change)?;
     let key_file = missing_key_file(&loaded);
     let location = app::location(&loaded)?;
-    if make::standing(&location)? == Standing::Repository {
+    if Repo::standing(&location)? == Standing::Repository {
         return Err(nothing_to_do(&loaded, key_file.as_deref(), &location.to_string()));
     }
     if key_file.is_none() {
@@ -48,8 +49,9 @@ pub(super) fn run(global: &Global, args: &InitArgs, file: &Path) -> Result<Answe
     }
     let key = app::key(&loaded)?;
     make::repository(&location, &key)?;
-    made.repository = Some(location.path().to_owned());
-    let places = say::Places { file, key_file: made.key_file.as_deref(), repository: location.path() };
+    let repository = PathBuf::from(location.to_string());
+    made.repository = Some(repository.clone());
+    let places = say::Places { file, key_file: made.key_file.as_deref(), repository: &repository };
     Ok(say::done(&loaded.platform.platform, None, &made, &places))
 }
 

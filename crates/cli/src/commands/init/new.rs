@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use muster_repo::{Location, RepoError};
+use muster_repo::{Location, Repo, RepoError, Standing};
 use muster_types::Kind;
 
 use super::{absolute, say};
 use crate::{
     answer::Answer,
+    app,
     args::{Global, InitArgs},
     config::{self, Environment, LoadOptions, SystemEnvironment},
     exit::Failure,
@@ -15,7 +16,7 @@ use crate::{
         discover::{Found, discover},
         document::{self, Draft},
         foresee::Foreseen,
-        make::{self, Made, Standing},
+        make::{self, Made},
         servers,
     },
 };
@@ -32,6 +33,8 @@ struct Proposal {
     file: PathBuf,
     key_file: PathBuf,
     location: Location,
+    /// The location as it is shown.
+    repository: PathBuf,
     platform: String,
     found: Found,
     text: String,
@@ -46,18 +49,14 @@ pub(super) fn run(global: &Global, args: &InitArgs, file: &Path) -> Result<Answe
     let (key, is_new) = make::key(&proposal.key_file)?;
     made.key_file = is_new.then(|| proposal.key_file.clone());
     let (_, is_new) = make::repository(&proposal.location, &key)?;
-    made.repository = is_new.then(|| proposal.location.path().to_owned());
+    made.repository = is_new.then(|| proposal.repository.clone());
     make::create(file, proposal.text.as_bytes(), FILE_MODE)?;
     made.file = Some(file.to_owned());
     Ok(say::done(&proposal.platform, Some(&proposal.found), &made, &places(&proposal)))
 }
 
 fn places(proposal: &Proposal) -> say::Places<'_> {
-    say::Places {
-        file: &proposal.file,
-        key_file: Some(&proposal.key_file),
-        repository: proposal.location.path(),
-    }
+    say::Places { file: &proposal.file, key_file: Some(&proposal.key_file), repository: &proposal.repository }
 }
 
 fn propose(args: &InitArgs, file: &Path) -> Result<Proposal, Failure> {
@@ -82,10 +81,13 @@ fn propose(args: &InitArgs, file: &Path) -> Result<Proposal, Failure> {
         None => folder.join(KEY_FILE),
     };
     let location = match &args.repository {
-        Some(given) => given.to_string_lossy().parse()?,
+        Some(given) => {
+            app::new_location(&given.to_string_lossy(), args.endpoint.as_ref(), args.region.as_ref())?
+        }
         None => folder.join(REPOSITORY).to_string_lossy().parse::<Location>()?,
     };
-    let without = [location.path().to_owned(), key_file.clone()];
+    let without: Vec<PathBuf> =
+        location.folder().map(Path::to_owned).into_iter().chain([key_file.clone()]).collect();
     let mut found = discover(&folder, &without);
     found.servers = servers::local();
     found.has_docker = has_program("docker");
@@ -96,14 +98,17 @@ fn propose(args: &InitArgs, file: &Path) -> Result<Proposal, Failure> {
             .warnings
             .push(format!("there is {} too: here and below, the new file hides it", above.display()));
     }
+    let repository = PathBuf::from(location.to_string());
     let text = document::text(&Draft {
         platform: &platform,
-        repository: location.path().strip_prefix(&folder).unwrap_or(location.path()),
+        repository: repository.strip_prefix(&folder).unwrap_or(&repository),
+        endpoint: args.endpoint.as_deref(),
+        region: args.region.as_deref(),
         key_file: key_file.strip_prefix(&folder).unwrap_or(&key_file),
         folder: &folder,
         found: &found,
     });
-    Ok(Proposal { file: file.to_owned(), key_file, location, platform, found, text })
+    Ok(Proposal { file: file.to_owned(), key_file, location, repository, platform, found, text })
 }
 
 fn platform(args: &InitArgs, folder: &Path) -> Result<String, Failure> {
@@ -127,9 +132,9 @@ fn check(proposal: &Proposal) -> Result<(), Failure> {
     if has_key {
         make::key(&proposal.key_file)?;
     }
-    match make::standing(&proposal.location)? {
+    match Repo::standing(&proposal.location)? {
         Standing::Nothing => {}
-        Standing::Other => return Err(RepoError::NotEmpty(proposal.location.path().to_owned()).into()),
+        Standing::Other => return Err(RepoError::NotEmpty(proposal.repository.clone()).into()),
         Standing::Repository if has_key => {}
         Standing::Repository => {
             return Err(Failure::new(
@@ -156,7 +161,7 @@ fn check(proposal: &Proposal) -> Result<(), Failure> {
 
 fn plan(proposal: &Proposal) -> String {
     let word = |path: &Path| if path.exists() { "use " } else { "make" };
-    let is_there = matches!(make::standing(&proposal.location), Ok(Standing::Repository));
+    let is_there = matches!(Repo::standing(&proposal.location), Ok(Standing::Repository));
     format!(
         "  {} the key file    {}\n  {} the repository  {}\n  write the file        {}\n",
         word(&proposal.key_file),

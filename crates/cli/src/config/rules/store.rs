@@ -1,0 +1,51 @@
+//! Judges the keys of `repository` that belong to object storage.
+//!
+//! A typed `repository` comes in; findings leave. What has a reference in it is judged when it is used.
+//!
+//! It never asks the server.
+
+use muster_repo::Location;
+use muster_types::config::Repository;
+
+use super::Rules;
+use crate::config::{finding::Finding, secret};
+
+/// The keys that mean nothing for a folder.
+const KEYS: [&str; 5] = ["endpoint", "region", "path_style", "access_key", "secret_key"];
+
+impl Rules<'_> {
+    pub(super) fn judge_store(&self, repository: &Repository, findings: &mut Vec<Finding>) {
+        let at = |key: &str| self.sources.place(self.value_at(&["repository", key]));
+        if !repository.location.starts_with("s3://") {
+            for key in KEYS.iter().filter(|key| self.node(&["repository", key]).is_some()) {
+                let message = format!("`{key}` belongs to object storage, and `location` is a folder");
+                let place = self.sources.place(self.key_at(&["repository", key]));
+                let hint = format!("remove `{key}`, or write `location: s3://bucket/prefix`");
+                findings.push(Finding::error(message).at(place).hint(hint));
+            }
+            return;
+        }
+        let is_written_out = !secret::has_reference(&repository.location);
+        if is_written_out && repository.location.parse::<Location>().is_err() {
+            let message = format!("`location: {}` is no address in object storage", repository.location);
+            findings.push(Finding::error(message).at(at("location")).hint("write `s3://bucket/prefix`"));
+        }
+        if let Some(endpoint) = repository.endpoint.as_deref().filter(|text| !secret::has_reference(text)) {
+            let host = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
+            let host = host.map(|host| host.trim_end_matches('/'));
+            if host.is_none_or(|host| host.is_empty() || host.contains(['/', '@', '?', '#', ' '])) {
+                let message = format!("`endpoint: {endpoint}` is no address of a server");
+                let hint = "write `https://host` or `http://host:port`; the bucket stands in `location`";
+                findings.push(Finding::error(message).at(at("endpoint")).hint(hint));
+            }
+        }
+        let pair = [("access_key", &repository.access_key), ("secret_key", &repository.secret_key)];
+        if let [(given, Some(_)), (missing, None)] | [(missing, None), (given, Some(_))] = pair {
+            let place = self.sources.place(self.key_at(&["repository", given]));
+            let finding = Finding::error(format!("`{given}` stands here without `{missing}`")).at(place);
+            findings.push(finding.hint(format!(
+                "give both, or none: then the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY count (add `{missing}`)"
+            )));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A platform whose repository lies in object storage, from `muster init` to `muster prune`, and `kill -9` in backups.
+
+use std::{fs, process::Command, time::Duration};
+
+use muster_testkit::{
+    Cli, Outcome, Sandbox, Seaweed, assert_trees_equal, free_port,
+    seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY},
+    sqlite, sqlite_with_rows, tree_of_files, wait_for,
+};
+
+const PREFIX: &str = "of us";
+const KILLS: usize = 5;
+
+/// A platform beside a server.
+struct Remote {
+    server: Seaweed,
+    sandbox: Sandbox,
+    cli: Cli,
+}
+
+impl Remote {
+    /// Makes the data and lets `muster init` do the rest.
+    fn new() -> Self {
+        let server = Seaweed::new();
+        let sandbox = Sandbox::empty();
+        fs::create_dir(sandbox.path().join("data")).unwrap();
+        sqlite_with_rows(&sandbox.path().join("data/app.db"), 100);
+        tree_of_files(&sandbox.uploads(), 1, 20);
+        let cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), sandbox.path())
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        let remote = Self { server, sandbox, cli };
+        let location = format!("s3://{BUCKET}/{PREFIX}");
+        let endpoint = remote.server.endpoint();
+        remote.well(&["init", "--yes", "--repository", &location, "--endpoint", &endpoint]);
+        remote
+    }
+
+    fn run(&self, args: &[&str]) -> Outcome {
+        self.cli.run(args)
+    }
+
+    fn well(&self, args: &[&str]) -> Outcome {
+        let outcome = self.run(args);
+        outcome.assert_exit(0);
+        outcome
+    }
+
+    fn backups(&self) -> Vec<serde_json::Value> {
+        self.well(&["list", "--json"]).json()["backups"].as_array().unwrap().clone()
+    }
+
+    fn locks(&self) -> Vec<String> {
+        self.server.names(&format!("{PREFIX}/muster/locks"))
+    }
+
+    /// Lets `restic` judge the repository from outside.
+    fn check_with_restic(&self) {
+        let mut command = Command::new("restic");
+        let repository = format!("s3:{}/{BUCKET}/{PREFIX}", self.server.endpoint());
+        command.args(["--no-cache", "-r", &repository, "check", "--read-data", "--password-file"]);
+        command.arg(self.sandbox.path().join("muster.key"));
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_platform_is_kept_in_object_storage_and_comes_back_from_it() {
+    let remote = Remote::new();
+    let text = fs::read_to_string(remote.sandbox.config_file()).unwrap();
+    assert!(text.contains(&format!("location: \"s3://{BUCKET}/{PREFIX}\"")), "{text}");
+    assert!(text.contains("endpoint:") && !text.contains(SECRET_KEY), "{text}");
+    remote.well(&["config", "check"]);
+    remote.well(&["backup"]);
+    assert_eq!(remote.backups().len(), 2);
+    remote.well(&["verify"]);
+    remote.well(&["verify", "--read-data"]);
+    remote.well(&["prove"]);
+
+    let copy = tempfile::tempdir().unwrap();
+    let copied = copy.path().join("uploads");
+    let status = Command::new("cp")
+        .args(["-a", "--sparse=always"])
+        .arg(remote.sandbox.uploads())
+        .arg(&copied)
+        .status();
+    assert!(status.unwrap().success());
+    let database = remote.sandbox.path().join("data/app.db");
+    fs::remove_file(&database).unwrap();
+    fs::remove_dir_all(remote.sandbox.uploads()).unwrap();
+    remote.well(&["restore", "--all", "--yes"]);
+    assert_eq!(sqlite::count_rows(&database), 100);
+    assert_trees_equal(&copied, &remote.sandbox.uploads());
+
+    // Keys and pins, and a paper that says where the repository is.
+    let paper = remote.well(&["key", "print"]).stdout;
+    assert!(paper.contains(&format!("s3:{}/{BUCKET}/{PREFIX}", remote.server.endpoint())), "{paper}");
+    remote.well(&["key", "add", "second.key"]);
+    assert_eq!(remote.well(&["key", "list", "--json"]).json()["keys"].as_array().unwrap().len(), 2);
+    let id = remote.backups()[0]["id"].as_str().unwrap().to_owned();
+    remote.well(&["pin", &id]);
+
+    // Old backups are forgotten and their space is freed; the pinned one stays.
+    let text = fs::read_to_string(remote.sandbox.config_file()).unwrap();
+    let keep = "keep: {hourly: 24, daily: 7, weekly: 4, monthly: 12}";
+    assert!(text.contains(keep), "{text}");
+    fs::write(remote.sandbox.config_file(), text.replace(keep, "keep: {last: 1}")).unwrap();
+    for _ in 0..2 {
+        remote.well(&["backup"]);
+    }
+    let before = remote.backups().len();
+    remote.well(&["prune", "--yes"]);
+    let left = remote.backups();
+    assert!(left.len() < before, "{} of {before}", left.len());
+    assert!(left.iter().any(|backup| backup["id"] == id.as_str()), "the pinned backup was forgotten");
+    remote.well(&["verify", "--read-data"]);
+    remote.check_with_restic();
+    assert_eq!(remote.locks(), [""; 0]);
+}
+
+#[test]
+fn whoever_is_killed_in_a_backup_is_in_nobodys_way() {
+    let remote = Remote::new();
+    let mut random = fastrand::Rng::with_seed(7);
+    remote.well(&["backup"]);
+    let (mut killed, mut locks) = (0, 0);
+    for round in 0..30 {
+        if killed == KILLS {
+            break;
+        }
+        let mut content = vec![0; 20_000_000];
+        random.fill(&mut content);
+        fs::write(remote.sandbox.uploads().join(format!("new-{round}")), content).unwrap();
+        let mut running = remote.cli.spawn(&["backup"]);
+        // From the moment at which it has a lock to the end: what is sent, what refers to it, the snapshot.
+        wait_for("a lock", Duration::from_mins(1), || {
+            (!remote.locks().is_empty() || !running.is_alive()).then_some(())
+        });
+        let moment = Duration::from_millis(random.u64(0..600));
+        if !running.kill_after(moment) {
+            continue;
+        }
+        killed += 1;
+        let left = remote.locks().len();
+        locks += left;
+        println!("kill {killed}, {moment:?} after it had a lock: {left} left");
+        remote.well(&["backup"]);
+        remote.well(&["verify", "--read-data"]);
+    }
+    assert_eq!(killed, KILLS);
+    assert!(locks > 0, "no kill has hit a run with a lock");
+    // The locks of the dead keep nobody from freeing space either.
+    remote.well(&["prune", "--yes"]);
+    assert_eq!(remote.locks(), [""; 0]);
+    remote.check_with_restic();
+}
+
+#[test]
+fn what_keeps_muster_out_of_the_bucket_is_said_with_what_to_do() {
+    let mut remote = Remote::new();
+    remote.well(&["backup"]);
+    let config = fs::read_to_string(remote.sandbox.config_file()).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(config.contains(from), "{config}");
+        fs::write(remote.sandbox.config_file(), config.replace(from, to)).unwrap();
+    };
+    let said = |args: &[&str], code: i32, words: &[&str]| {
+        let outcome = remote.run(args);
+        outcome.assert_exit(code);
+        for word in words {
+            assert!(outcome.stderr.contains(word), "{word}: {}", outcome.stderr);
+        }
+        assert!(!outcome.stderr.contains(SECRET_KEY) && !outcome.stdout.contains(SECRET_KEY));
+    };
+    with("s3://muster/", "s3://elsewhere/");
+    said(&["list"], 2, &["the bucket `elsewhere` is missing", "hint:"]);
+    let key = "  password:";
+    with(key, "  access_key: nobody\n  secret_key: ${env:OTHER_SECRET}\n  password:");
+    said(&["list"], 2, &["OTHER_SECRET"]);
+    fs::write(remote.sandbox.path().join("secret"), "wrong\n").unwrap();
+    with(key, "  access_key: nobody\n  secret_key: ${file:secret}\n  password:");
+    said(&["list"], 2, &["the credentials are refused (InvalidAccessKeyId)", "`secret_key`"]);
+    with(key, &format!("  secret_key: {SECRET_KEY}\n  access_key: x\n  password:"));
+    said(&["list"], 2, &["the repository's secret key stands here in clear text"]);
+    with(key, "  secret_key: ${file:secret}\n  password:");
+    said(&["list"], 2, &["`secret_key` stands here without `access_key`"]);
+    with(&remote.server.endpoint(), "not-a-server");
+    said(&["list"], 2, &["`endpoint: not-a-server` is no address of a server"]);
+    with("s3://muster/of us", "backups");
+    said(&["list"], 2, &["`endpoint` belongs to object storage"]);
+    fs::write(remote.sandbox.path().join("secret"), SECRET_KEY).unwrap();
+    with(key, &format!("  access_key: {ACCESS_KEY}\n  secret_key: ${{file:secret}}\n  password:"));
+    said(&["list"], 0, &[]);
+
+    let cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), remote.sandbox.path());
+    with(key, key);
+    let outcome = cli.run(&["list"]);
+    outcome.assert_exit(2);
+    assert!(outcome.stderr.contains("no credentials are given"), "{}", outcome.stderr);
+
+    let hasty = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), remote.sandbox.path())
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .env("MUSTER_S3_RETRY_SECONDS", "1");
+    with(&remote.server.endpoint(), &format!("http://127.0.0.1:{}", free_port()));
+    let outcome = hasty.run(&["backup"]);
+    outcome.assert_exit(1);
+    assert!(outcome.stderr.contains("did not answer"), "{}", outcome.stderr);
+    with(key, key);
+    remote.server.stop();
+    let verified = hasty.run(&["verify"]);
+    verified.assert_exit(1);
+    assert!(!verified.stdout.contains("no damage"), "{}", verified.stdout);
+    remote.server.start();
+    hasty.spawn(&["verify"]).wait(Duration::from_mins(1)).assert_exit(0);
+}

@@ -1,0 +1,288 @@
+//! Keeps freeing space apart from everything else where no file system can: locks that are objects.
+//!
+//! ```text
+//! write muster/locks/<id> ─► wait ─► list all ─► none in the way? ─► held, renewed every 5 minutes ─► removed
+//! ```
+//! Shared by who reads or adds, exclusive by who removes packs. Each side writes first and looks then, so of two at the
+//! same time at least one sees the other. How old a lock is tells the server's clock alone: when the object was
+//! written, compared with the time of the list. A lock is dead after 30 minutes without renewal, or when its process on
+//! this host has ended.
+//!
+//! A process that was stopped for so long that its lock died must not go on as if it held it: before a snapshot is
+//! written and before a pack is removed, [`confirm`] looks whether the lock is still there and young.
+//! No lock is ever renewed that has been taken away. Source: docs/format.md, "Locks".
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Question, Refusal, S3};
+use crate::{
+    error::RepoError,
+    place::{Fault, Place},
+};
+
+/// Where locks lie.
+const FOLDER: &str = "muster/locks";
+/// How often a lock is renewed.
+const RENEWAL: Duration = Duration::from_mins(5);
+/// How soon a renewal that failed is tried again.
+const RENEWAL_AGAIN: Duration = Duration::from_secs(30);
+/// A lock that was not renewed for so long is dead.
+const DEAD_AFTER: SignedDuration = SignedDuration::from_mins(30);
+/// The owner stops earlier than others take its lock for dead: no clock and no request is exact.
+const CONFIRMED_WITHIN: SignedDuration = SignedDuration::from_mins(20);
+/// Between writing an exclusive lock and the second look: a server may show a list that is a moment old.
+const SECOND_LOOK: Duration = Duration::from_millis(300);
+/// A lock that cannot be removed dies by itself; nobody waits long for that.
+const PATIENCE_REMOVE: Duration = Duration::from_secs(5);
+
+/// What stands in a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    kind: LockKind,
+    host: String,
+    /// Tells hosts of the same name apart, and a host before and after it was started anew.
+    boot: String,
+    pid: u32,
+    /// When the process began, in the kernel's own count: a number is given to one process after the other.
+    process_begun: u64,
+    /// For people, by the clock of the host.
+    renewed_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LockKind {
+    Shared,
+    Exclusive,
+}
+
+/// A lock in object storage, held until it is dropped.
+pub(crate) struct RemoteLock {
+    s3: Arc<S3>,
+    name: String,
+    renewer: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+}
+
+impl RemoteLock {
+    /// Takes a lock. Nobody waits: who cannot have it is told at once.
+    pub(crate) fn acquire(s3: &Arc<S3>, is_exclusive: bool) -> Result<Self, RepoError> {
+        let kind = if is_exclusive { LockKind::Exclusive } else { LockKind::Shared };
+        let id: String = std::iter::repeat_with(|| format!("{:08x}", fastrand::u32(..))).take(4).collect();
+        let name = format!("{FOLDER}/{id}");
+        write(s3, &name, kind)?;
+        // From here on it is removed whatever happens.
+        let mut lock = Self { s3: s3.clone(), name, renewer: None };
+        lock.refuse_others(kind)?;
+        if kind == LockKind::Exclusive {
+            thread::sleep(SECOND_LOOK);
+            lock.refuse_others(kind)?;
+        }
+        own(s3).push(lock.name.clone());
+        lock.renewer = Some(lock.begin_renewal(kind)?);
+        Ok(lock)
+    }
+
+    fn refuse_others(&self, kind: LockKind) -> Result<(), RepoError> {
+        let (page, date) = self.s3.objects(&format!("{FOLDER}/"), "", None)?;
+        for (listed, modified) in self.s3.names(page.objects) {
+            if listed.name == self.name {
+                continue;
+            }
+            let note = match self.s3.read(&listed.name) {
+                Ok(content) => serde_json::from_slice::<Note>(&content).ok(),
+                Err(Fault::Missing | Fault::Short) => continue,
+                Err(Fault::Failed(error)) => return Err(error),
+            };
+            let age = date.zip(modified).map(|(now, then)| now.duration_since(then));
+            if age.is_some_and(|age| age > DEAD_AFTER) || note.as_ref().is_some_and(Note::is_dead) {
+                log::warn!("the lock {} of a dead process is removed", listed.name);
+                match self.s3.remove(&listed.name) {
+                    Err(Fault::Failed(error)) => return Err(error),
+                    _ => continue,
+                }
+            }
+            // A lock that cannot be read may be anything.
+            let other = note.as_ref().map_or(LockKind::Exclusive, |note| note.kind);
+            if kind == LockKind::Exclusive || other == LockKind::Exclusive {
+                return Err(RepoError::Busy { path: self.s3.title().into(), by: who(other, note.as_ref()) });
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_renewal(&self, kind: LockKind) -> Result<(mpsc::Sender<()>, JoinHandle<()>), RepoError> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let (s3, name) = (self.s3.clone(), self.name.clone());
+        let work = move || {
+            let mut wait = RENEWAL;
+            while stopped.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
+                wait = match renew(&s3, &name, kind) {
+                    Ok(()) => RENEWAL,
+                    Err(error) => {
+                        log::warn!("{error}");
+                        RENEWAL_AGAIN
+                    }
+                };
+            }
+        };
+        let thread = thread::Builder::new().name("lock".into()).spawn(work).map_err(|source| {
+            RepoError::Io { operation: "begin a thread for", path: self.s3.title().into(), source }
+        })?;
+        Ok((stop, thread))
+    }
+}
+
+impl Drop for RemoteLock {
+    fn drop(&mut self) {
+        own(&self.s3).retain(|name| *name != self.name);
+        if let Some((stop, thread)) = self.renewer.take() {
+            drop(stop);
+            drop(thread.join());
+        }
+        let question =
+            Question { patience: PATIENCE_REMOVE, ..self.s3.question("remove", "DELETE", &self.name) };
+        if let Err(Refusal::Failed(error)) = self.s3.ask(&question) {
+            log::warn!("{error}; the lock ends by itself in 30 minutes");
+        }
+    }
+}
+
+/// Fails when a lock of this process has been taken away, or is about to be.
+pub(super) fn confirm(s3: &S3) -> Result<(), RepoError> {
+    let names = own(s3).clone();
+    names.iter().try_for_each(|name| confirm_one(s3, name))
+}
+
+fn confirm_one(s3: &S3, name: &str) -> Result<(), RepoError> {
+    let lost = || RepoError::Busy {
+        path: s3.title().into(),
+        by: "the lock of this run ended, because the run was stopped for too long or could not renew it"
+            .into(),
+    };
+    let answer = match s3.ask(&s3.question("look at", "HEAD", name)) {
+        Ok(answer) => answer,
+        Err(Refusal::Missing | Refusal::Short) => return Err(lost()),
+        Err(Refusal::Failed(error)) => return Err(error),
+    };
+    match answer.date.zip(answer.modified) {
+        Some((now, then)) if now.duration_since(then) > CONFIRMED_WITHIN => Err(lost()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a lock anew, unless it was taken away or is so old that it may be at any moment.
+fn renew(s3: &S3, name: &str, kind: LockKind) -> Result<(), RepoError> {
+    confirm_one(s3, name)?;
+    write(s3, name, kind)
+}
+
+fn write(s3: &S3, name: &str, kind: LockKind) -> Result<(), RepoError> {
+    let note = Note::of_this_process(kind, s3.now());
+    let content = serde_json::to_vec(&note)
+        .map_err(|error| RepoError::Engine { operation: "write a lock", message: error.to_string() })?;
+    s3.write(name, &[Bytes::from(content)])
+}
+
+fn own(s3: &S3) -> std::sync::MutexGuard<'_, Vec<String>> {
+    s3.own_locks.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn who(kind: LockKind, note: Option<&Note>) -> String {
+    let what = match kind {
+        LockKind::Exclusive => "another process is freeing space in it",
+        LockKind::Shared => "a backup, restore or another run is using it",
+    };
+    match note {
+        Some(note) => format!("{what} (host {}, process {})", note.host, note.pid),
+        None => format!("{what} (its lock cannot be read)"),
+    }
+}
+
+impl Note {
+    fn of_this_process(kind: LockKind, renewed_at: Timestamp) -> Self {
+        let pid = std::process::id();
+        let process_begun = begun(pid).ok().flatten().unwrap_or_default();
+        Self { kind, host: host(), boot: boot(), pid, process_begun, renewed_at }
+    }
+
+    /// Tells whether it is certain that its process has ended. Only this host's processes can be looked at.
+    fn is_dead(&self) -> bool {
+        let is_ours = !self.boot.is_empty() && self.host == host() && self.boot == boot();
+        is_ours && begun(self.pid).is_ok_and(|begun| begun != Some(self.process_begun))
+    }
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// This start of this host's kernel, and the numbering of processes in it: containers have their own.
+fn boot() -> String {
+    let Ok(boot) = fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return String::new() };
+    let Ok(space) = fs::read_link("/proc/self/ns/pid") else { return String::new() };
+    format!("{} {}", boot.trim(), space.display())
+}
+
+/// Returns when a process began, in ticks of the kernel; `None` when there is none with this number.
+fn begun(pid: u32) -> io::Result<Option<u64>> {
+    let stat = match fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")) {
+        // It may only be hidden from this user: the kernel itself is asked whether there is one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            return match pid.map(test_kill_process) {
+                None | Some(Err(Errno::SRCH)) => Ok(None),
+                Some(_) => Err(error),
+            };
+        }
+        other => other?,
+    };
+    // The name, in parentheses, may hold anything; the 20th field after it is the time.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace());
+    let begun = fields.and_then(|mut fields| fields.nth(19)?.parse().ok());
+    begun.map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_certainly_dead_is_dead() {
+        let alive = Note::of_this_process(LockKind::Shared, Timestamp::UNIX_EPOCH);
+        assert!(!alive.is_dead() && alive.process_begun > 0);
+        // Above the highest number that Linux gives; a number that another process got; another host or start.
+        assert!(Note { pid: 4_194_305, ..alive.clone() }.is_dead());
+        assert!(Note { process_begun: alive.process_begun - 1, ..alive.clone() }.is_dead());
+        assert!(!Note { pid: 4_194_305, host: "other".into(), ..alive.clone() }.is_dead());
+        assert!(!Note { pid: 4_194_305, boot: "other".into(), ..alive.clone() }.is_dead());
+        assert!(!Note { pid: 4_194_305, boot: String::new(), ..alive }.is_dead());
+    }
+
+    #[test]
+    fn a_lock_is_renewed_by_writing_it_anew_and_never_brought_back() {
+        let server = muster_testkit::Seaweed::new();
+        let s3 = Arc::new(S3::new(&crate::s3::tests::location(&server.endpoint())).unwrap());
+        let lock = RemoteLock::acquire(&s3, false).unwrap();
+        let note = || serde_json::from_slice::<Note>(&s3.read(&lock.name).unwrap()).unwrap();
+        let first = note();
+        renew(&s3, &lock.name, LockKind::Shared).unwrap();
+        assert!(note().renewed_at > first.renewed_at && note().pid == first.pid);
+        s3.remove(&lock.name).unwrap();
+        renew(&s3, &lock.name, LockKind::Shared).unwrap_err();
+        assert!(matches!(s3.read(&lock.name), Err(Fault::Missing)), "a lock that was taken away came back");
+    }
+}
