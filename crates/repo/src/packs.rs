@@ -34,9 +34,9 @@ const BLOCK_BYTES: u64 = 2 << 20;
 /// Blocks in memory.
 const BLOCKS_MAX: usize = 48;
 /// Blocks behind one that are asked for before anybody needs them.
-const AHEAD: u64 = 2;
+const AHEAD: u64 = 8;
 /// Requests ahead of time that run at the same time.
-const ASKING_MAX: usize = 8;
+const ASKING_MAX: usize = 20;
 
 /// Reads ranges of the packs of one repository.
 pub(crate) enum Packs {
@@ -142,7 +142,7 @@ impl Far {
             blocks: Mutex::new(Blocks::default()),
             changed: Condvar::new(),
         });
-        let (wanted, queue) = mpsc::sync_channel::<Key>(BLOCKS_MAX / 3);
+        let (wanted, queue) = mpsc::sync_channel::<Key>(BLOCKS_MAX * 2 / 3);
         let queue = Arc::new(Mutex::new(queue));
         let ask = |_| {
             let (shared, queue) = (shared.clone(), queue.clone());

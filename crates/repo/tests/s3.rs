@@ -269,15 +269,6 @@ fn every_kind_of_damage_is_named() {
     assert!(verify(&repo, &expected).is_sound());
 }
 
-/// Restores some times and returns the shortest: other work on this machine must not decide.
-fn restore_quickly(repo: &Repo, id: &BackupId, to: &Path) -> Duration {
-    let restored = std::iter::repeat_with(|| {
-        drop(fs::remove_dir_all(to));
-        restore(repo, id, to)
-    });
-    restored.take(4).min().unwrap()
-}
-
 #[test]
 fn latency_costs_less_than_two_fifths_of_the_throughput() {
     let server = Seaweed::new();
@@ -289,38 +280,41 @@ fn latency_costs_less_than_two_fifths_of_the_throughput() {
     // The first one warms the server up.
     random_files(&path("warm"), 8, 3, 10_000_000);
     back_up(&near, &[&path("warm")]).unwrap();
-    // Each way brings new content: large files, many small ones, and as good as nothing.
+    // Seconds of a backup and of a restore, without what every run costs however little it carries.
     let took = |repo: &Repo, seed: u64, name: &str| {
-        // Twice, as the restore: the shorter time counts.
-        let mut id = None;
-        let times = [seed, seed + 100].map(|seed| {
-            drop(fs::remove_dir_all(path(name)));
-            random_files(&path(name).join("large"), seed, 8, 16_000_000);
-            random_files(&path(name).join("small"), seed + 10, 2_000, 8_000);
-            let begun = Instant::now();
-            id = Some(back_up(repo, &[&path(name)]).unwrap());
-            begun.elapsed()
-        });
-        let (backup, id) = (times[0].min(times[1]), id.unwrap());
+        for name in [name.to_owned(), format!("{name}-restored"), format!("{name}-tiny-restored")] {
+            drop(fs::remove_dir_all(path(&name)));
+        }
+        random_files(&path(name).join("large"), seed, 8, 16_000_000);
+        random_files(&path(name).join("small"), seed + 1_000, 2_000, 8_000);
         let tiny = path(&format!("{name}-tiny"));
-        random_files(&tiny, seed + 20, 1, 100);
-        let to = path(&format!("{name}-restored"));
-        let restored = restore_quickly(repo, &id, &to);
+        random_files(&tiny, seed + 2_000, 1, 100);
         let begun = Instant::now();
-        let id = back_up(repo, &[&tiny]).unwrap();
+        let id = back_up(repo, &[&path(name)]).unwrap();
+        let backup = begun.elapsed();
+        let begun = Instant::now();
+        let tiny_id = back_up(repo, &[&tiny]).unwrap();
         let backup_tiny = begun.elapsed();
-        let restored_tiny = restore_quickly(repo, &id, &path("tiny-restored"));
-        println!(
-            "{name}: backup {backup:?} (tiny: {backup_tiny:?}), restore {restored:?} (tiny: {restored_tiny:?})"
-        );
-        // What every run costs, however much it carries, is no throughput.
-        (backup.saturating_sub(backup_tiny), restored.saturating_sub(restored_tiny))
+        let restored = restore(repo, &id, &path(&format!("{name}-restored")));
+        let restored_tiny = restore(repo, &tiny_id, &path(&format!("{name}-tiny-restored")));
+        println!("{name}: backup {backup:?} ({backup_tiny:?}), restore {restored:?} ({restored_tiny:?})");
+        [backup.saturating_sub(backup_tiny), restored.saturating_sub(restored_tiny)]
     };
-    let (without, with) = (took(&near, 6, "near"), took(&far, 7, "far"));
-    for (what, without, with) in [("backup", without.0, with.0), ("restore", without.1, with.1)] {
-        let share = without.as_secs_f64() / with.as_secs_f64();
-        println!("{what}: {share:.2} of the throughput is left at 100 ms");
-        assert!(share > 0.6, "{what}: only {share:.2} of the throughput is left");
+    // Other work on the machine only makes things slower: the shortest times count, near and far taken in turn.
+    let (mut without, mut with) = ([Duration::MAX; 2], [Duration::MAX; 2]);
+    let mut shares = [0.0; 2];
+    for seed in (10..).step_by(10).take(5) {
+        let (near, far) = (took(&near, seed, "near"), took(&far, seed + 5, "far"));
+        for what in 0..2 {
+            without[what] = without[what].min(near[what]);
+            with[what] = with[what].min(far[what]);
+            shares[what] = without[what].as_secs_f64() / with[what].as_secs_f64();
+        }
+        println!("left at 100 ms: {:.2} of the backup, {:.2} of the restore", shares[0], shares[1]);
+        if shares.iter().all(|share| *share > 0.6) {
+            break;
+        }
     }
+    assert!(shares.iter().all(|share| *share > 0.6), "{shares:?}");
     assert_trees_equal(&path("far"), &path("far-restored"));
 }

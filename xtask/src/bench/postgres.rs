@@ -78,40 +78,44 @@ impl Server {
 
     /// Returns the backups and then the restores.
     pub(super) fn cases(&self, muster: &str) -> Vec<Case> {
-        let folder = Path::new(&self.folder);
-        let options = self.options();
-        let case = |verb, tool, line: String, output: &str, prepare: String| Case {
-            data: "postgres",
-            verb,
-            tool,
-            line,
-            output: folder.join(output),
-            prepare,
-        };
-        let backrest = format!("{AS} pgbackrest --config={}/pgbackrest.conf --stanza=bench", self.folder);
-        let new_backrest = format!(
-            "rm -rf pgbackrest pgbackrest-log && mkdir pgbackrest pgbackrest-log && chown postgres: pgbackrest pgbackrest-log && {backrest} stanza-create"
-        );
-        let fresh = format!(
-            "{BIN}/psql {options} -qX -d postgres -c 'drop database if exists back' -c 'create database back'"
-        );
+        self.backups(muster).into_iter().chain(self.restores(muster)).collect()
+    }
+
+    fn case(
+        &self,
+        verb: &'static str,
+        tool: &'static str,
+        line: String,
+        output: &str,
+        prepare: String,
+    ) -> Case {
+        Case { data: "postgres", verb, tool, line, output: Path::new(&self.folder).join(output), prepare }
+    }
+
+    fn backrest(&self) -> String {
+        format!("{AS} pgbackrest --config={}/pgbackrest.conf --stanza=bench", self.folder)
+    }
+
+    fn backups(&self, muster: &str) -> Vec<Case> {
+        let (options, backrest) = (self.options(), self.backrest());
+        let case = |tool, line, output, prepare| self.case("backup", tool, line, output, prepare);
+        let folders = "pgbackrest pgbackrest-log";
         vec![
             case(
-                "backup",
                 "muster",
                 format!("{muster} --quiet backup cluster"),
                 "muster-repository/data",
                 format!("rm -rf muster-repository .muster && {muster} --quiet init --yes"),
             ),
             case(
-                "backup",
                 "pgbackrest",
                 format!("{backrest} --type=full backup && sync -f pgbackrest"),
                 "pgbackrest/backup",
-                new_backrest,
+                format!(
+                    "rm -rf {folders} && mkdir {folders} && chown postgres: {folders} && {backrest} stanza-create"
+                ),
             ),
             case(
-                "backup",
                 "basebackup | zstd",
                 format!(
                     "{BIN}/pg_basebackup {options} -c fast -X fetch -Ft -D - | zstd -q -3 -T2 -o base.zst && sync -f base.zst"
@@ -120,49 +124,52 @@ impl Server {
                 "rm -f base.zst".into(),
             ),
             case(
-                "backup",
                 "pg_dump -Fc",
                 format!("{BIN}/pg_dump {options} -Fc -f dump.fc postgres && sync -f dump.fc"),
                 "dump.fc",
                 "rm -f dump.fc".into(),
             ),
             case(
-                "backup",
                 "pg_dump | gzip",
                 format!("{BIN}/pg_dump {options} postgres | gzip > dump.gz && sync -f dump.gz"),
                 "dump.gz",
                 "rm -f dump.gz".into(),
             ),
+        ]
+    }
+
+    fn restores(&self, muster: &str) -> Vec<Case> {
+        let (options, backrest) = (self.options(), self.backrest());
+        let case = |tool, line, output, prepare| self.case("restore", tool, line, output, prepare);
+        let fresh = format!(
+            "{BIN}/psql {options} -qX -d postgres -c 'drop database if exists back' -c 'create database back'"
+        );
+        vec![
             case(
-                "restore",
                 "muster",
                 format!("{muster} --quiet restore cluster --into pg/back"),
                 "pg/back",
                 "rm -rf pg/back pg/.muster*".into(),
             ),
             case(
-                "restore",
                 "pgbackrest",
                 format!("{backrest} --pg1-path={}/pg/back restore && sync -f pg/back", self.folder),
                 "pg/back",
                 "rm -rf pg/back && mkdir -m 0700 pg/back && chown postgres: pg/back".into(),
             ),
             case(
-                "restore",
                 "zstd | tar",
                 "zstd -q -d -c base.zst | tar -x -C pg/back && sync -f pg/back".into(),
                 "pg/back",
                 "rm -rf pg/back && mkdir pg/back".into(),
             ),
             case(
-                "restore",
                 "pg_restore -j 2",
                 format!("{BIN}/pg_restore {options} -j 2 -d back dump.fc"),
                 "dump.fc",
                 fresh.clone(),
             ),
             case(
-                "restore",
                 "gunzip | psql",
                 format!("gunzip -c dump.gz | {BIN}/psql {options} -qX -v ON_ERROR_STOP=1 -d back"),
                 "dump.gz",
