@@ -87,6 +87,7 @@ fn restore(repo: &Repo, id: &BackupId, to: &Path) -> Duration {
     begun.elapsed()
 }
 
+// proves: B18
 #[test]
 fn a_repository_lives_in_object_storage_as_in_a_folder() {
     let server = Seaweed::new();
@@ -207,6 +208,7 @@ fn a_server_that_is_started_again_does_not_fail_a_backup() {
     assert_trees_equal(&data, &folder.path().join("r"));
 }
 
+// proves: B18
 #[test]
 fn a_server_that_stays_away_is_named_and_no_snapshot_is_left() {
     let mut server = Seaweed::new();

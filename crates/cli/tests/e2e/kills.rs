@@ -386,6 +386,7 @@ fn a_backup_of_a_cluster_that_is_killed_leaves_no_snapshot_and_no_slot() {
     cluster.well(&["prove"]);
 }
 
+// proves: C4
 #[test]
 fn a_proof_of_a_cluster_that_is_killed_leaves_no_server_behind() {
     let cluster = cluster();

@@ -3,7 +3,8 @@
 use std::{fs, process::Command, time::Duration};
 
 use muster_testkit::{
-    Cli, Outcome, Sandbox, Seaweed, assert_trees_equal, free_port,
+    Cli, Outcome, Postgres, Sandbox, Seaweed, assert_trees_equal, free_port,
+    postgres::Version,
     seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY},
     sqlite, sqlite_with_rows, tree_of_files, wait_for,
 };
@@ -215,4 +216,74 @@ fn what_keeps_muster_out_of_the_bucket_is_said_with_what_to_do() {
     assert!(!verified.stdout.contains("no damage"), "{}", verified.stdout);
     remote.server.start();
     hasty.spawn(&["verify"]).wait(Duration::from_mins(1)).assert_exit(0);
+}
+
+/// A cluster of about `rows` times 2 KB that does not compress, as a component of the platform.
+fn add_cluster(remote: &Remote, rows: u32) -> Postgres {
+    let mut cluster = Postgres::start_new(Version::Fifteen);
+    cluster.replication_role("muster", "geheim");
+    cluster.psql(
+        "postgres",
+        &format!(
+            "create table t as select n, (select string_agg(md5(random()::text || g), '') from generate_series(1, 64) as g where n > 0) as text \
+             from generate_series(1, {rows}) as n"
+        ),
+    );
+    let password = remote.sandbox.path().join("database.password");
+    fs::write(&password, "geheim\n").unwrap();
+    let text = fs::read_to_string(remote.sandbox.config_file()).unwrap();
+    let component = format!(
+        "components:\n  cluster:\n    kind: postgres\n    url: postgres://muster@127.0.0.1:{port}/postgres\n    \
+         password: ${{file:{password}}}\n    data_dir: {data}\n    objectives: {{rto: 1h, rpo: 1d}}\n    backup: {{every: 1h}}\n",
+        port = cluster.port(),
+        password = password.display(),
+        data = cluster.data_dir().display(),
+    );
+    fs::write(remote.sandbox.config_file(), text.replacen("components:\n", &component, 1)).unwrap();
+    cluster
+}
+
+// proves: B18
+#[test]
+fn a_cluster_is_kept_in_object_storage_though_the_store_is_away_for_some_seconds() {
+    let mut remote = Remote::new();
+    let mut cluster = add_cluster(&remote, 50_000);
+    let running = remote.cli.spawn(&["backup", "cluster"]);
+    let packs = |remote: &Remote| remote.server.names(&format!("{PREFIX}/data")).len();
+    wait_for("the first pack", Duration::from_mins(1), || (packs(&remote) > 0).then_some(()));
+    remote.server.stop();
+    std::thread::sleep(Duration::from_secs(5));
+    remote.server.start();
+    running.wait(Duration::from_mins(2)).assert_exit(0);
+    remote.well(&["verify", "--read-data"]);
+    remote.well(&["prove", "cluster"]);
+    let sum = cluster.psql("postgres", "select md5(string_agg(text, '' order by n)) from t");
+    cluster.stop();
+    fs::remove_dir_all(cluster.data_dir()).unwrap();
+    remote.well(&["restore", "cluster", "--yes"]);
+    cluster.start();
+    assert_eq!(cluster.psql("postgres", "select md5(string_agg(text, '' order by n)) from t"), sum);
+    remote.check_with_restic();
+}
+
+#[test]
+fn a_store_that_stays_away_ends_the_backup_of_a_cluster_with_an_error_and_no_snapshot() {
+    let Remote { server, sandbox, cli } = Remote::new();
+    let mut remote = Remote { server, sandbox, cli: cli.env("MUSTER_S3_RETRY_SECONDS", "3") };
+    let cluster = add_cluster(&remote, 50_000);
+    let running = remote.cli.spawn(&["backup", "cluster"]);
+    wait_for("the first pack", Duration::from_mins(1), || {
+        (!remote.server.names(&format!("{PREFIX}/data")).is_empty()).then_some(())
+    });
+    remote.server.stop();
+    let ended = running.wait(Duration::from_mins(1));
+    ended.assert_exit(1);
+    assert!(ended.stderr.contains("error:") && ended.stderr.contains(BUCKET), "{}", ended.stderr);
+    wait_for("the end of the slot", Duration::from_secs(30), || {
+        (cluster.psql("postgres", "select count(*) from pg_replication_slots") == "0").then_some(())
+    });
+    remote.server.start();
+    assert!(remote.backups().is_empty());
+    remote.well(&["backup", "cluster"]);
+    remote.well(&["verify"]);
 }
