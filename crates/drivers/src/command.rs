@@ -65,6 +65,8 @@ pub struct Invocation {
     pub argv: Vec<String>,
     /// Added to the inherited environment.
     pub env: Vec<(String, String)>,
+    /// Names taken out of the inherited environment, unless `env` gives them.
+    pub without: Vec<String>,
     /// The working folder; without it, the caller's.
     pub folder: Option<PathBuf>,
     /// How long it may run.
@@ -205,6 +207,7 @@ impl Invocation {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
             env: Vec::new(),
+            without: Vec::new(),
             folder: None,
             timeout,
             output_bytes_max: OUTPUT_BYTES_MAX,
@@ -254,6 +257,9 @@ impl Invocation {
             command.args(&self.argv[1..]);
             command
         };
+        for name in &self.without {
+            command.env_remove(name);
+        }
         command.envs(self.env.iter().map(|(k, v)| (k, v))).stdin(Stdio::null()).process_group(0);
         if let Some(folder) = &self.folder {
             command.current_dir(folder);

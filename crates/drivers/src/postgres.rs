@@ -1,7 +1,7 @@
-//! Components of kind `postgres`: a whole PostgreSQL cluster, over the network alone.
+//! Components of kind `postgres`: a whole PostgreSQL cluster, or one database of it, over the network alone.
 //!
-//! In: a connection URL, and where its data directory lies when this is its host. Out: facts, a base backup as a
-//! source, the judgement on restored files by a scratch server, and the swap of data directory and tablespaces.
+//! In: a connection URL, and where its data directory lies when this is its host. Out: facts, a base backup or a dump as
+//! a source, the judgement on restored files by a scratch server, and the swap of data directory and tablespaces.
 //!
 //! ```text
 //! server ─► ready? ─► base backup (replication protocol) ─► archives ─► source ─► repository
@@ -10,11 +10,12 @@
 //!
 //! The server is only read: a temporary slot keeps the log while a backup runs, and ends with its session.
 //!
-//! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof.
+//! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof, `logical` for dumps.
 
 mod address;
 mod base_backup;
 mod binaries;
+mod logical;
 mod lsn;
 mod place;
 mod ready;
@@ -36,7 +37,7 @@ use muster_repo::source::Source;
 use muster_types::{
     Clock, Kind,
     backup::Method,
-    config::{FilesComponent, PostgresComponent},
+    config::{FilesComponent, PostgresComponent, PostgresMethod},
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
     plan::SwapMove,
@@ -61,6 +62,7 @@ use crate::{
 pub struct PostgresDriver {
     name: String,
     address: Address,
+    method: PostgresMethod,
     data_dir: Option<PathBuf>,
     bin_dir: Option<PathBuf>,
     /// Bytes per second.
@@ -92,6 +94,7 @@ impl PostgresDriver {
         Ok(Self {
             name: name.to_owned(),
             address: Address::parse(url, component.password.as_deref())?,
+            method: component.method,
             data_dir: component.data_dir.clone(),
             bin_dir: component.bin_dir.clone(),
             max_rate: component.max_rate.map(|rate| rate.0),
@@ -128,6 +131,26 @@ impl PostgresDriver {
         PostgresSource::new(backup, begun, paths, settings, self.clock.clone())
     }
 
+    /// Says of a database what its server tells: its files may lie on another host.
+    fn survey_database(&self) -> ComponentFacts {
+        let asked = Connection::open(&self.address, Purpose::Sql, &Unwatched);
+        let size = asked.ok().and_then(|mut connection| {
+            let sql = "SELECT pg_database_size(current_database())";
+            connection.value(sql, &Unwatched).ok()?.and_then(|text| text.parse().ok())
+        });
+        ComponentFacts {
+            name: self.name.clone(),
+            source: format!("{}/{}", self.address, self.address.database),
+            is_present: size.is_some(),
+            has_data: size.is_some(),
+            size_bytes: size.unwrap_or_default(),
+            fingerprint: self.position(),
+            last_write: None,
+            open_by: Vec::new(),
+            beside: Vec::new(),
+        }
+    }
+
     /// Returns where the log of the server stands, as a mark of its state.
     fn position(&self) -> Option<String> {
         let mut connection = Connection::open(&self.address, Purpose::Sql, &Unwatched).ok()?;
@@ -137,6 +160,9 @@ impl PostgresDriver {
 
 impl ComponentDriver for PostgresDriver {
     fn survey(&self) -> Result<ComponentFacts, DriverError> {
+        if self.method == PostgresMethod::Logical {
+            return Ok(self.survey_database());
+        }
         let source = match &self.data_dir {
             Some(data_dir) => data_dir.display().to_string(),
             None => self.address.to_string(),
@@ -166,6 +192,9 @@ impl ComponentDriver for PostgresDriver {
     ) -> Result<Box<dyn Source>, DriverError> {
         match method {
             Method::Raw => self.local()?.open_source(method, scratch, watcher),
+            Method::Consistent if self.method == PostgresMethod::Logical => {
+                logical::take(&self.address, self.bin_dir.as_deref(), &self.clock, scratch, watcher)
+            }
             Method::Consistent => Ok(Box::new(self.begin(watcher)?)),
         }
     }
@@ -185,7 +214,11 @@ impl ComponentDriver for PostgresDriver {
             assertions: request.assertions,
             is_proof: request.is_proof,
         };
-        verify::verify(&request, watcher)
+        // What was restored decides, not how the next backup will be taken.
+        match request.places.first() {
+            Some(place) if logical::is_dump(place) => logical::verify(&request, watcher),
+            _ => verify::verify(&request, watcher),
+        }
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

@@ -12,6 +12,8 @@ mod damage;
 mod isolation;
 #[path = "postgres/layouts.rs"]
 mod layouts;
+#[path = "postgres/logical.rs"]
+mod logical;
 #[path = "postgres/refusals.rs"]
 mod refusals;
 #[path = "postgres/taken.rs"]

@@ -9,6 +9,7 @@ pub mod backup;
 pub mod choose;
 mod error;
 pub mod objectives;
+mod origin;
 pub mod pin;
 pub mod prove;
 pub mod prune;

@@ -18,7 +18,7 @@ use std::{
 
 use muster_types::{
     Span, Timestamp,
-    backup::{Backup, Identity, Method},
+    backup::{Backup, Method},
     config::{Component, Service},
     facts::{ComponentFacts, Facts},
     objective::{Basis, ObjectiveKind, ObjectiveRow, Verdict, judge},
@@ -29,6 +29,7 @@ use crate::{
     PlanError, RecoveryTarget,
     choose::choose,
     objectives::{EffectiveObjective, objectives},
+    origin::{check_identity, refuse_dump},
     scope::{Scope, step},
 };
 
@@ -77,7 +78,7 @@ pub struct RestoreOptions {
 /// so that services never start on a mixture.
 ///
 /// # Errors
-/// Those of [`choose`]; `OtherIdentity` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
+/// Those of [`choose`]; `OtherIdentity` and `LogicalBackup` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
 pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result<Plan, PlanError> {
     let pairs: Vec<Pair<'_>> = facts
         .components
@@ -217,6 +218,7 @@ fn in_place(
 ) -> Result<(), PlanError> {
     let services = users(scope, pairs);
     for Pair { component, backup } in pairs {
+        refuse_dump(backup)?;
         check_identity(&scope.identity(facts, component), backup)?;
         if scope.platform.components.get(&component.name).is_some_and(Component::leaves_out) {
             notes.push(format!(
@@ -405,25 +407,6 @@ fn space(name: &str, path: &Path, size_bytes: u64) -> Step {
         format!("check the room at {}", path.display()),
         Action::CheckSpace { path: path.to_owned(), need_bytes: size_bytes + SPARE_BYTES },
     )
-}
-
-/// Refuses a backup that was taken from another platform, environment or source: a production state must not land in
-/// staging by a wrong line in a file, nor the other way round.
-fn check_identity(expected: &Identity, backup: &Backup) -> Result<(), PlanError> {
-    let found = &backup.record.identity;
-    let describe = |one: &Identity| format!("{} ({}) at {}", one.platform, one.environment, one.source);
-    let is_same = found.platform == expected.platform
-        && found.environment == expected.environment
-        && found.kind == expected.kind
-        && found.source == expected.source;
-    if is_same {
-        return Ok(());
-    }
-    Err(PlanError::OtherIdentity {
-        backup: backup.id.short().to_owned(),
-        found: describe(found),
-        expected: describe(expected),
-    })
 }
 
 /// Returns the component's own paths, as the configuration gives them; of a cluster the data directory.

@@ -1,6 +1,9 @@
 //! Plans are values: every promise of their order and every refusal is asserted here without a disk.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+#[path = "plans/dumps.rs"]
+mod dumps;
+
 use std::path::PathBuf;
 
 use muster_plan::{

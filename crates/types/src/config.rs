@@ -3,6 +3,8 @@
 //! `cli` reads YAML into [`Platform`], checks it, merges an environment's file and resolves secrets. The planner and
 //! the drivers take it from there. Field names are the keys of the file; `docs/configuration.md` explains them.
 //!
+//! It is long and one thing, because it is one document: who looks for a key finds it here.
+//!
 //! This module never reads a file or resolves a secret: a text like `${file:/etc/key}` stays as written here and is
 //! replaced before a driver sees it.
 
@@ -126,6 +128,10 @@ pub struct ComponentKeys {
     /// `postgres`: the password, as a reference: `${file:/etc/muster/database.password}`. A connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// `postgres`: `physical` takes the whole cluster, `logical` takes the database of `url` with `pg_dump`.
+    /// Default: `physical`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<PostgresMethod>,
     /// `postgres`: the data directory, when it is on this host: where a restore puts it. A connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
@@ -167,6 +173,7 @@ impl TryFrom<ComponentKeys> for Component {
             for (is_set, key) in [
                 (keys.url.is_some(), "url"),
                 (keys.password.is_some(), "password"),
+                (keys.method.is_some(), "method"),
                 (keys.data_dir.is_some(), "data_dir"),
                 (keys.bin_dir.is_some(), "bin_dir"),
                 (keys.max_rate.is_some(), "max_rate"),
@@ -188,6 +195,7 @@ impl TryFrom<ComponentKeys> for Component {
                 Ok(Self::Postgres(PostgresComponent {
                     url: keys.url,
                     password: keys.password,
+                    method: keys.method.unwrap_or_default(),
                     data_dir: keys.data_dir,
                     bin_dir: keys.bin_dir,
                     max_rate: keys.max_rate,
@@ -232,6 +240,7 @@ impl From<Component> for ComponentKeys {
             max_age: None,
             url: None,
             password: None,
+            method: None,
             data_dir: None,
             bin_dir: None,
             max_rate: None,
@@ -252,6 +261,7 @@ impl From<Component> for ComponentKeys {
             Component::Postgres(postgres) => {
                 keys.url = postgres.url;
                 keys.password = postgres.password;
+                keys.method = (postgres.method != PostgresMethod::default()).then_some(postgres.method);
                 keys.data_dir = postgres.data_dir;
                 keys.bin_dir = postgres.bin_dir;
                 keys.max_rate = postgres.max_rate;
@@ -294,6 +304,17 @@ pub struct FilesComponent {
     pub common: ComponentCommon,
 }
 
+/// How a backup of PostgreSQL is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PostgresMethod {
+    /// The files of the whole cluster, by the replication protocol.
+    #[default]
+    Physical,
+    /// The content of one database, by `pg_dump`.
+    Logical,
+}
+
 /// A PostgreSQL cluster.
 #[derive(Clone, PartialEq, Default)]
 pub struct PostgresComponent {
@@ -301,6 +322,8 @@ pub struct PostgresComponent {
     pub url: Option<String>,
     /// The password of the URL's user.
     pub password: Option<String>,
+    /// How a backup is taken.
+    pub method: PostgresMethod,
     /// The data directory on this host.
     pub data_dir: Option<PathBuf>,
     /// The folder of the server's programs.
@@ -315,6 +338,7 @@ impl std::fmt::Debug for PostgresComponent {
     /// Without the URL and the password: both may hold a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PostgresComponent")
+            .field("method", &self.method)
             .field("data_dir", &self.data_dir)
             .field("bin_dir", &self.bin_dir)
             .field("max_rate", &self.max_rate)

@@ -1,7 +1,7 @@
 //! Where the programs of one major version of PostgreSQL lie on this host.
 //!
-//! In: the major version of a backup. Out: a folder whose `postgres` says that version. It never takes another
-//! version: a server of another one cannot open the files. Read next: `scratch.rs`.
+//! In: a major version. Out: a folder with programs of it. A server is never taken of another version: it could not
+//! open the files. For a dump a newer client does as well, an older one does not. Read next: `scratch.rs`.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,8 +12,36 @@ use muster_types::Kind;
 
 use crate::DriverError;
 
-/// What proving a backup needs.
-const NEEDED: [&str; 3] = ["postgres", "pg_verifybackup", "pg_amcheck"];
+/// What proving a physical backup needs.
+pub(super) const TO_OPEN: &[&str] = &["postgres", "pg_verifybackup", "pg_amcheck"];
+/// What proving a logical backup needs.
+pub(super) const TO_RESTORE: &[&str] = &["postgres", "initdb", "pg_restore", "pg_dump"];
+/// What taking a logical backup needs.
+const TO_DUMP: &[&str] = &["pg_dump", "pg_dumpall", "pg_restore"];
+/// The newest version that is looked for where packages put programs.
+const NEWEST: u32 = 30;
+/// Variables by which libpq would go elsewhere than the configuration says.
+const DIVERTING: [&str; 19] = [
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGDATABASE",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGOPTIONS",
+    "PGREQUIRESSL",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGSSLMODE",
+    "PGSSLROOTCERT",
+    "PGSSLCERT",
+    "PGSSLKEY",
+    "PGTARGETSESSIONATTRS",
+    "PGCLIENTENCODING",
+    "PGDATESTYLE",
+];
 
 /// The programs of one major version.
 #[derive(Debug, Clone)]
@@ -26,10 +54,11 @@ impl Binaries {
     ///
     /// # Errors
     /// `Config`: the configured folder has another version or none. `Unavailable`: there are none.
-    pub(super) fn find(configured: Option<&Path>, major: u32) -> Result<Self, DriverError> {
+    pub(super) fn find(configured: Option<&Path>, major: u32, needed: &[&str]) -> Result<Self, DriverError> {
+        let version = |folder: &Path| version(folder, "postgres");
         if let Some(folder) = configured {
             return match version(folder) {
-                Some(found) if found == major => Self::complete(folder),
+                Some(found) if found == major => Self::complete(folder, needed),
                 Some(found) => Err(DriverError::new(
                     Kind::Config,
                     format!(
@@ -51,7 +80,7 @@ impl Binaries {
         let known = [format!("/usr/lib/postgresql/{major}/bin"), format!("/usr/pgsql-{major}/bin")];
         let candidates = known.into_iter().map(PathBuf::from).chain(std::env::split_paths(&path));
         match candidates.into_iter().find(|folder| version(folder) == Some(major)) {
-            Some(folder) => Self::complete(&folder),
+            Some(folder) => Self::complete(&folder, needed),
             None => Err(DriverError::new(
                 Kind::Unavailable,
                 format!("this host has no PostgreSQL {major} to open the backup with"),
@@ -62,8 +91,43 @@ impl Binaries {
         }
     }
 
-    fn complete(folder: &Path) -> Result<Self, DriverError> {
-        match NEEDED.iter().find(|name| !folder.join(name).is_file()) {
+    /// Finds programs that can dump from a server of `major`: of the same version, else of the next newer one.
+    ///
+    /// # Errors
+    /// `Config`: the configured folder has an older version or none. `Unavailable`: there are none.
+    pub(super) fn find_to_dump(configured: Option<&Path>, major: u32) -> Result<Self, DriverError> {
+        let version = |folder: &Path| version(folder, "pg_dump");
+        let hint = format!(
+            "install it (Debian: apt-get install postgresql-client-{major}), or name its folder with `bin_dir:`"
+        );
+        if let Some(folder) = configured {
+            let found = version(folder);
+            if found.is_some_and(|found| found >= major) {
+                return Self::complete(folder, TO_DUMP);
+            }
+            let held = found.map_or("none".to_owned(), |found| format!("one of version {found}"));
+            let message = format!(
+                "a dump from PostgreSQL {major} needs pg_dump {major} or newer, and `bin_dir` {} holds {held}",
+                folder.display()
+            );
+            return Err(DriverError::new(Kind::Config, message).with_hint(hint));
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let known = (major..=NEWEST)
+            .flat_map(|one| [format!("/usr/lib/postgresql/{one}/bin"), format!("/usr/pgsql-{one}/bin")])
+            .map(PathBuf::from);
+        let fitting = known
+            .chain(std::env::split_paths(&path))
+            .filter_map(|folder| Some((version(&folder).filter(|found| *found >= major)?, folder)));
+        if let Some((_, folder)) = fitting.min_by_key(|(found, _)| *found) {
+            return Self::complete(&folder, TO_DUMP);
+        }
+        let message = format!("this host has no pg_dump {major} or newer to take a dump with");
+        Err(DriverError::new(Kind::Unavailable, message).with_hint(hint))
+    }
+
+    fn complete(folder: &Path, needed: &[&str]) -> Result<Self, DriverError> {
+        match needed.iter().find(|name| !folder.join(name).is_file()) {
             None => Ok(Self { folder: folder.to_owned() }),
             Some(name) => {
                 Err(DriverError::new(Kind::Unavailable, format!("{} has no {name}", folder.display()))
@@ -78,15 +142,26 @@ impl Binaries {
     }
 }
 
-/// Asks a folder's server for its major version.
-fn version(folder: &Path) -> Option<u32> {
-    let program = folder.join("postgres");
-    if !program.is_file() {
-        return None;
-    }
-    let output = Command::new(program).arg("--version").output().ok()?;
+/// Returns the variables that no client program may inherit.
+pub(super) fn diverting() -> Vec<String> {
+    DIVERTING.map(ToOwned::to_owned).to_vec()
+}
+
+/// Writes the name of a database as a connection string, which a name with `=` in it would otherwise be taken for.
+pub(super) fn connection_string(database: &str) -> String {
+    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// Asks a program for its version, such as `15.18`.
+pub(super) fn full_version(program: &Path) -> Option<String> {
+    let output = program.is_file().then(|| Command::new(program).arg("--version").output().ok())??;
     let text = String::from_utf8(output.stdout).ok()?;
-    let digits =
-        text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
-    digits.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+    let found = text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    found.map(ToOwned::to_owned)
+}
+
+/// Asks a program in a folder for its major version.
+fn version(folder: &Path, program: &str) -> Option<u32> {
+    let full = full_version(&folder.join(program))?;
+    full.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }

@@ -80,7 +80,10 @@ pub(super) fn hindrances(
     if may.as_deref() != Some("t") {
         add(
             format!("the role `{}` has no right to replicate", address.user),
-            format!("ALTER ROLE {user} REPLICATION;"),
+            format!(
+                "ALTER ROLE {user} REPLICATION;\n\
+                 (where nobody can grant that: `method: logical` needs no such right; it reaches only the moments of its dumps)"
+            ),
         );
     }
     if sees.as_deref() != Some("t") {

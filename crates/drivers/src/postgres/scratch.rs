@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Settings on the command line win over every file in the data directory, and nobody can change them from SQL. The
-//! server sees the files at a mount of its own, so that folders above, which may be closed to its user, do not matter.
+//! server sees the files at a mount of its own, so that folders above, which may be closed to its user, do not matter;
+//! where the kernel gives no mounts, it reaches them through an open folder that it inherits. (The working folder is no
+//! way: before version 16 its programs leave it to find themselves, and cannot come back through a closed folder.)
 //! Clients find the socket through an open folder, so that its path is never too long.
 //!
 //! It recovers the files, so they are changed; it never leaves them while the server runs.
@@ -26,13 +28,17 @@ use muster_types::{
     Kind,
     event::{Unwatched, Watcher},
 };
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Pid, Signal, geteuid, kill_process},
+};
 
 use super::{
     address::{Address, TlsMode},
-    binaries::Binaries,
+    binaries::{Binaries, diverting},
     place::{Owner, failed},
     settings::Server,
+    verify::{not_run, told},
     wire::{Connection, Purpose},
 };
 use crate::{
@@ -58,6 +64,15 @@ const SESSION: &str =
 /// How long to sleep between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What becomes of the files when the server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Somebody will use them: they must be whole on disk.
+    Kept,
+    /// They are removed: nothing of them needs to survive.
+    Discarded,
+}
+
 /// A running scratch server.
 pub(super) struct ScratchServer {
     child: Child,
@@ -66,6 +81,37 @@ pub(super) struct ScratchServer {
     folder: File,
     superuser: String,
     has_own_network: bool,
+}
+
+/// Makes an empty cluster in `place`, an empty folder that belongs to `owner`, with `superuser` as its first role.
+///
+/// Its own databases have no locale: each one that is made in it brings its own.
+///
+/// # Errors
+/// `Unavailable`: `initdb` cannot do it here. `Interrupted`.
+pub(super) fn make_cluster(
+    binaries: &Binaries,
+    place: &Path,
+    superuser: &str,
+    owner: Owner,
+    watcher: &dyn Watcher,
+) -> Result<(), DriverError> {
+    let mut argv = as_owner(owner);
+    let (_inherited, base) = inherited(place)?;
+    argv.push(binaries.program("initdb").display().to_string());
+    argv.extend([format!("--pgdata={base}"), format!("--username={superuser}")]);
+    argv.extend(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"].map(ToOwned::to_owned));
+    let mut invocation = Invocation::new(argv, Duration::MAX / 4);
+    invocation.folder = Some(place.to_owned());
+    invocation.without = diverting();
+    invocation.env = vec![("LC_ALL".into(), "C".into()), ("TZ".into(), "UTC".into())];
+    let ended = invocation.run(watcher).map_err(not_run)?;
+    if ended.is_success() {
+        return Ok(());
+    }
+    let message = format!("no scratch cluster could be made in {}: {}", place.display(), told(&ended));
+    Err(DriverError::new(Kind::Unavailable, message)
+        .with_hint("is there room, and may the server's user write there?"))
 }
 
 impl ScratchServer {
@@ -78,6 +124,7 @@ impl ScratchServer {
         places: &[PathBuf],
         server: &Server,
         owner: Owner,
+        fate: Fate,
         watcher: &dyn Watcher,
     ) -> Result<Self, DriverError> {
         let Some(place) = places.first() else {
@@ -99,21 +146,11 @@ impl ScratchServer {
         let errors = log_file.try_clone().map_err(|error| failed("make", &log, &error))?;
         let mut argv = Vec::new();
         let (has_own_network, seen) = isolate(&mut argv, owner, places);
-        argv.extend(["setpriv".to_owned(), "--pdeathsig".into(), "KILL".into()]);
-        if geteuid().is_root() {
-            argv.extend([
-                format!("--reuid={}", owner.uid),
-                format!("--regid={}", owner.gid),
-                "--clear-groups".into(),
-            ]);
-            argv.extend([
-                "--no-new-privs".to_owned(),
-                "--inh-caps=-all".into(),
-                "--bounding-set=-all".into(),
-            ]);
-        }
-        argv.extend(["--".to_owned(), binaries.program("postgres").display().to_string()]);
-        argv.extend(settings(server, &seen));
+        argv.extend(as_owner(owner));
+        argv.push(binaries.program("postgres").display().to_string());
+        let (inherited, base) = inherited(place)?;
+        let base = seen.map_or(base, |seen| seen.display().to_string());
+        argv.extend(settings(server, fate, &base));
         let child = Command::new(&argv[0])
             .args(&argv[1..])
             .current_dir(place)
@@ -126,6 +163,7 @@ impl ScratchServer {
             .stderr(errors)
             .spawn()
             .map_err(|error| failed("run", Path::new(&argv[0]), &error))?;
+        drop(inherited);
         let folder = File::open(&folder).map_err(|error| failed("look at", &folder, &error))?;
         let superuser =
             if server.superuser.is_empty() { "postgres".into() } else { server.superuser.clone() };
@@ -167,6 +205,7 @@ impl ScratchServer {
         argv.extend(args.iter().map(|arg| (*arg).to_owned()));
         let mut invocation = Invocation::new(argv, Duration::MAX / 4);
         invocation.folder = Some(self.place.clone());
+        invocation.without = diverting();
         let here = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         invocation.env = vec![
             here("PGHOST", &format!("/proc/self/cwd/{FOLDER}")),
@@ -176,6 +215,13 @@ impl ScratchServer {
             here("LC_ALL", "C"),
         ];
         invocation.run(watcher)
+    }
+
+    /// Returns the errors that the server has logged so far, each with its code before it, `58P01 ERROR:  …`.
+    pub(super) fn logged_errors(&self) -> Vec<String> {
+        let log = fs::read(self.place.join(FOLDER).join("log")).unwrap_or_default();
+        let is_error = |line: &&str| ["ERROR:", "FATAL:", "PANIC:"].iter().any(|word| line.contains(word));
+        String::from_utf8_lossy(&log).lines().filter(is_error).map(ToOwned::to_owned).collect()
     }
 
     /// Shuts it down cleanly, so that its files can be used.
@@ -259,21 +305,35 @@ pub(super) fn remove(folder: &Path) -> Result<(), DriverError> {
     }
 }
 
+/// The beginning of a command line that runs a program as the files' owner, without any right and never without us.
+fn as_owner(owner: Owner) -> Vec<String> {
+    let mut argv: Vec<String> = vec!["setpriv".into(), "--pdeathsig".into(), "KILL".into()];
+    if geteuid().is_root() {
+        argv.extend([format!("--reuid={}", owner.uid), format!("--regid={}", owner.gid)]);
+        argv.extend(
+            ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+                .map(ToOwned::to_owned),
+        );
+    }
+    argv.push("--".into());
+    argv
+}
+
 /// Puts the server into a network and mounts of its own, where the kernel lets us.
 ///
-/// Returns whether it did, and the path at which the server sees its files.
-fn isolate(argv: &mut Vec<String>, owner: Owner, places: &[PathBuf]) -> (bool, PathBuf) {
+/// Returns whether it did, and the path at which the server sees its files when that is another one.
+fn isolate(argv: &mut Vec<String>, owner: Owner, places: &[PathBuf]) -> (bool, Option<PathBuf>) {
     let data = places.first().cloned().unwrap_or_default();
     let is_free =
         |path: &&str| Path::new(path).is_dir() && !places.iter().any(|place| place.starts_with(path));
     let mount = MOUNTS.into_iter().find(is_free).zip(data.file_name());
-    let mut seen = data.clone();
+    let mut seen = None;
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
     let with: Vec<String> = if !geteuid().is_root() {
         let user = [format!("--map-user={}", owner.uid), format!("--map-group={}", owner.gid)];
         [words(&["unshare", "--user"]), user.into(), words(&["--net", "--"])].concat()
     } else if let Some((mount, name)) = mount {
-        seen = Path::new(mount).join(name);
+        seen = Some(Path::new(mount).join(name));
         // The data directory last: whatever has the same name is another one's tablespace.
         let shown = places.iter().rev().map(|place| place.display().to_string()).collect();
         let begin = words(&["unshare", "--net", "--ipc", "--mount", "--", "sh", "-c", MOUNT, "sh", mount]);
@@ -285,16 +345,24 @@ fn isolate(argv: &mut Vec<String>, owner: Owner, places: &[PathBuf]) -> (bool, P
     let works =
         Invocation::new(trial, Duration::from_secs(10)).run(&Unwatched).is_ok_and(|ended| ended.is_success());
     if !works {
-        return (false, data);
+        return (false, None);
     }
     argv.extend(with);
     (true, seen)
 }
 
-/// Everything that decides what the server may do.
-fn settings(server: &Server, place: &Path) -> Vec<String> {
+/// Opens a folder so that the next program inherits it, and says by what path it finds it.
+fn inherited(folder: &Path) -> Result<(File, String), DriverError> {
+    let file = File::open(folder).map_err(|error| failed("look at", folder, &error))?;
+    fcntl_setfd(&file, FdFlags::empty()).map_err(|errno| failed("look at", folder, &errno.into()))?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok((file, path))
+}
+
+/// Everything that decides what the server may do; `base` is its data directory.
+fn settings(server: &Server, fate: Fate, base: &str) -> Vec<String> {
     let prepared = server.limits.get("max_prepared_transactions").map_or("0", String::as_str);
-    let own = |name: &str| place.join(FOLDER).join(name).display().to_string();
+    let own = |name: &str| format!("{base}/{FOLDER}/{name}");
     let mut pairs: Vec<(&str, String)> = vec![
         ("config_file", own("postgresql.conf")),
         ("hba_file", own("pg_hba.conf")),
@@ -352,6 +420,20 @@ fn settings(server: &Server, place: &Path) -> Vec<String> {
     if major >= 18 {
         pairs.extend([("max_active_replication_origins", "250".into()), ("io_method", "worker".into())]);
     }
+    if fate == Fate::Discarded {
+        // The last one of a name counts.
+        pairs.extend([
+            ("fsync", "off".into()),
+            ("synchronous_commit", "off".into()),
+            ("full_page_writes", "off".into()),
+            ("wal_level", "minimal".into()),
+            ("maintenance_work_mem", "128MB".into()),
+            // One session reads the definition of every table in one transaction.
+            ("max_locks_per_transaction", "4096".into()),
+            // Tablespaces of a dump must not be made at their own places.
+            ("allow_in_place_tablespaces", "on".into()),
+        ]);
+    }
     let set = pairs.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
-    ["-D".to_owned(), place.display().to_string()].into_iter().chain(set).collect()
+    ["-D".to_owned(), base.to_owned()].into_iter().chain(set).collect()
 }

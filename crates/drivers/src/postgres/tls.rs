@@ -21,7 +21,7 @@ use super::address::{Address, TlsMode};
 use crate::DriverError;
 
 /// What `sslrootcert=system` stands for.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(super) const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A TLS stream over TCP.
 pub(super) type TlsStream = StreamOwned<ClientConnection, TcpStream>;

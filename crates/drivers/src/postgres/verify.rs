@@ -19,11 +19,11 @@ use std::{
 use muster_types::{Explain, Kind, backup::Witness, config::Assertion, event::Watcher};
 
 use super::{
-    binaries::Binaries,
+    binaries::{Binaries, TO_OPEN},
     lsn::Lsn,
     place::{self, Owner},
     refusal::quoted,
-    scratch::ScratchServer,
+    scratch::{Fate, ScratchServer},
     settings::{self, Server},
     wire::Connection,
 };
@@ -74,7 +74,7 @@ pub(super) fn verify(request: &Request<'_>, watcher: &dyn Watcher) -> Result<Ver
         return Err(damaged(request.name, "it has no PG_VERSION: it is no data directory"));
     };
     let server = server(data, major);
-    let binaries = match Binaries::find(request.bin_dir, major) {
+    let binaries = match Binaries::find(request.bin_dir, major, TO_OPEN) {
         Ok(binaries) => binaries,
         Err(error) if error.kind() == Kind::Unavailable => {
             let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
@@ -93,7 +93,7 @@ pub(super) fn verify(request: &Request<'_>, watcher: &dyn Watcher) -> Result<Ver
         check_manifest(&binaries, data, request.name, watcher)?;
     }
     watcher.begin("recover", None);
-    let scratch = ScratchServer::start(&binaries, request.places, &server, owner, watcher)?;
+    let scratch = ScratchServer::start(&binaries, request.places, &server, owner, Fate::Kept, watcher)?;
     let summary = look(request, &binaries, &scratch, watcher);
     let stopped = scratch.stop();
     let verified = summary?;
@@ -272,7 +272,7 @@ fn check_pages(
     }
 }
 
-fn evaluate(
+pub(super) fn evaluate(
     connection: &mut Connection,
     assertion: &Assertion,
     watcher: &dyn Watcher,
@@ -296,12 +296,12 @@ fn evaluate(
     Err(DriverError::new(Kind::Corrupt, format!("the assertion `{sql}` gives {value}, expected {expect}")))
 }
 
-fn damaged(name: &str, why: &str) -> DriverError {
+pub(super) fn damaged(name: &str, why: &str) -> DriverError {
     DriverError::new(Kind::Corrupt, format!("the backup of `{name}` is not good: {why}"))
         .with_hint("take an older one: `muster list`, then `muster restore --to ID`")
 }
 
-fn not_run(error: CommandError) -> DriverError {
+pub(super) fn not_run(error: CommandError) -> DriverError {
     let plain = DriverError::new(error.kind(), error.to_string());
     match error.hint() {
         Some(hint) => plain.with_hint(hint.0),
@@ -309,7 +309,7 @@ fn not_run(error: CommandError) -> DriverError {
     }
 }
 
-fn told(ended: &Ended) -> String {
+pub(super) fn told(ended: &Ended) -> String {
     ended.last_lines(2).replace('\n', "; ")
 }
 
@@ -320,6 +320,6 @@ fn first_lines(ended: &Ended) -> String {
     if lines.is_empty() { told(ended) } else { lines.join("; ") }
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

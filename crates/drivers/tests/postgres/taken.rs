@@ -48,7 +48,7 @@ pub(crate) struct Taken {
     pub(crate) summary: SourceSummary,
     pub(crate) paths: Vec<PathBuf>,
     pub(crate) driver: PostgresDriver,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The error of a backup that must not come to its end.
@@ -90,7 +90,7 @@ pub(crate) fn try_take(component: &PostgresComponent) -> Result<Taken, SourceErr
     }
     let paths = source.paths();
     let places = (0..paths.len()).map(|index| folder.path().join(index.to_string())).collect();
-    Ok(Taken { places, summary: source.finish()?, paths, driver, _folder: folder })
+    Ok(Taken { places, summary: source.finish()?, paths, driver, folder })
 }
 
 impl Taken {
@@ -103,7 +103,14 @@ impl Taken {
             is_proof: true,
             ..Verification::new(&self.places, &self.summary.witness, assertions)
         };
-        self.driver.verify(&request, &Unwatched)
+        let mode = |mode| fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        // As it is in real use: the server's user cannot reach the place from above. (Tablespaces it must reach.)
+        if self.places.len() == 1 {
+            mode(0o700);
+        }
+        let verified = self.driver.verify(&request, &Unwatched);
+        mode(0o755);
+        verified
     }
 }
 

@@ -1,0 +1,301 @@
+//! Restores a dump into a cluster of its own, beside it, and says what is true of it.
+//!
+//! ```text
+//! marks of the files ─► initdb, scratch server ─► globals ─► pg_restore --create ─► witness anew ─► schema ─► assertions
+//! ```
+//!
+//! Everything happens in `muster-scratch` in the folder of the dump, which is gone afterwards, however it ends. What
+//! this host lacks (programs, an extension, a locale) is a doubt and no damage.
+//!
+//! The server has no network, and no program takes commands from the dump's texts. Read next: `../scratch.rs`.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use muster_types::{Explain, Kind, backup::Witness, event::Watcher};
+
+use super::{
+    super::{
+        binaries::{Binaries, TO_RESTORE},
+        place::{Owner, failed},
+        scratch::{self, Fate, ScratchServer, make_cluster},
+        settings::Server,
+        verify::{self, Request, counted, damaged, not_run, told},
+        wire::Connection,
+    },
+    DUMP, GLOBALS, SCHEMA,
+    description::{self, Description},
+    globals, jobs, read, snapshot, witness,
+};
+use crate::{DriverError, component::Verified};
+
+/// The folder of the scratch cluster.
+pub(super) const FOLDER: &str = "muster-scratch";
+
+/// Tells whether a restored folder holds a dump and no data directory.
+pub(in super::super) fn is_dump(place: &Path) -> bool {
+    !place.join("PG_VERSION").exists()
+        && [description::NAME, DUMP, GLOBALS].iter().any(|name| place.join(name).exists())
+}
+
+/// Verifies a restored dump.
+///
+/// # Errors
+/// `Corrupt`: this backup is damaged. Everything else says nothing about the backup.
+pub(in super::super) fn verify(
+    request: &Request<'_>,
+    watcher: &dyn Watcher,
+) -> Result<Verified, DriverError> {
+    let Some(place) = request.places.first() else {
+        return Err(damaged(request.name, "it holds no dump"));
+    };
+    refuse_unknown(request)?;
+    scratch::remove(&place.join(FOLDER))?;
+    watcher.begin("check the files", None);
+    let description = check_files(request, place, watcher)?;
+    let Some(major) = description.dumped_by_major() else {
+        return Err(damaged(request.name, "its server.json does not say which pg_dump wrote it"));
+    };
+    let binaries = match Binaries::find(request.bin_dir, major, TO_RESTORE) {
+        Ok(binaries) => binaries,
+        Err(error) if error.kind() == Kind::Unavailable => {
+            let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
+            return Ok(open(format!("{error}{hint}")));
+        }
+        Err(error) => return Err(error),
+    };
+    // The server ends before its folder goes: what is declared last goes first.
+    let cluster = Folder::make(place.join(FOLDER))?;
+    let owner = Owner::find(request.data_dir, place)?;
+    owner.take(&cluster.0)?;
+    watcher.begin("make a scratch server", None);
+    make_cluster(&binaries, &cluster.0, &description.superuser, owner, watcher)?;
+    let server =
+        Server { version: major * 10_000, superuser: description.superuser.clone(), ..Server::default() };
+    let scratch = ScratchServer::start(
+        &binaries,
+        std::slice::from_ref(&cluster.0),
+        &server,
+        owner,
+        Fate::Discarded,
+        watcher,
+    )?;
+    let proof = Proof { request, place, description: &description, binaries: &binaries, scratch: &scratch };
+    proof.run(watcher)
+}
+
+/// Names of the witness that this version does not know.
+fn refuse_unknown(request: &Request<'_>) -> Result<(), DriverError> {
+    let is_known = |name: &str| {
+        [witness::SCHEMA, witness::MANIFEST].contains(&name)
+            || witness::KNOWN
+                .iter()
+                .any(|known| if known.ends_with(':') { name.starts_with(known) } else { name == *known })
+    };
+    let Some(unknown) = request.witness.keys().find(|name| !is_known(name)) else { return Ok(()) };
+    let message =
+        format!("the backup of `{}` promises `{unknown}`, which this version cannot compute", request.name);
+    Err(DriverError::new(Kind::Unavailable, message)
+        .with_hint("use the version of Muster that took the backup, or a newer one"))
+}
+
+/// Compares every file with its mark; a file too many is not looked at.
+fn check_files(
+    request: &Request<'_>,
+    place: &Path,
+    watcher: &dyn Watcher,
+) -> Result<Description, DriverError> {
+    let bad = |name: &str, why: &str| damaged(request.name, &format!("its file {name} {why}"));
+    let path = place.join(description::NAME);
+    if !path.is_file() {
+        return Err(bad(description::NAME, "is missing"));
+    }
+    let mark = description::mark(&path, watcher)?;
+    if request.witness.get(witness::MANIFEST).is_some_and(|expected| *expected != mark.sha256) {
+        return Err(bad(description::NAME, "is not as it was written"));
+    }
+    let description: Description = serde_json::from_str(&read(&path)?)
+        .map_err(|error| bad(description::NAME, &format!("cannot be read: {error}")))?;
+    for needed in [&format!("{DUMP}/toc.dat"), GLOBALS, SCHEMA] {
+        if !description.files.contains_key(needed) {
+            return Err(bad(needed, "is not named in server.json"));
+        }
+    }
+    for (name, expected) in &description.files {
+        let path = place.join(name);
+        if !path.is_file() {
+            return Err(bad(name, "is missing"));
+        }
+        if description::mark(&path, watcher)? != *expected {
+            return Err(bad(name, "is not as it was written"));
+        }
+    }
+    Ok(description)
+}
+
+/// A folder that goes with its handle.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(path: PathBuf) -> Result<Self, DriverError> {
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| failed("make", &path, &error))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = scratch::remove(&self.0) {
+            log::warn!("{error}: the next verification removes it");
+        }
+    }
+}
+
+/// What a proof works with.
+pub(super) struct Proof<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) place: &'a Path,
+    pub(super) description: &'a Description,
+    pub(super) binaries: &'a Binaries,
+    pub(super) scratch: &'a ScratchServer,
+}
+
+impl Proof<'_> {
+    fn run(&self, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
+        let database = &self.description.database;
+        // One of the two is in the way when the dump is of it.
+        let other = if database == "template1" { "postgres" } else { "template1" };
+        let mut main = self.scratch.connect(other, watcher)?;
+        let roles = read(&self.place.join(GLOBALS))?;
+        if let Err(error) = globals::apply(&mut main, &roles, &self.description.superuser, watcher) {
+            return self.judge(GLOBALS, error.kind(), &error.to_string());
+        }
+        let name = format!("\"{}\"", database.replace('"', "\"\""));
+        if ["postgres", "template1"].contains(&database.as_str()) {
+            main.query(&format!("ALTER DATABASE {name} IS_TEMPLATE false"), watcher)?;
+            main.query(&format!("DROP DATABASE {name}"), watcher)?;
+        }
+        let seen = self.scratch.logged_errors().len();
+        watcher.begin("restore into a scratch server", None);
+        let dump = std::path::absolute(self.place.join(DUMP))
+            .map_err(|error| failed("look at", self.place, &error))?;
+        let args = [
+            "--create".to_owned(),
+            "--exit-on-error".into(),
+            "--no-password".into(),
+            format!("--jobs={}", jobs()),
+            format!("--dbname={other}"),
+            dump.display().to_string(),
+        ];
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let ended = self.scratch.run(self.binaries, "pg_restore", &args, watcher).map_err(not_run)?;
+        if !ended.is_success() {
+            // The program tells the table, the server's log the code.
+            let logged = self.scratch.logged_errors();
+            let code = logged
+                .iter()
+                .skip(seen)
+                .filter_map(|line| line.split(' ').next())
+                .find(|code| *code != "57014")
+                .map_or(String::new(), |code| format!(" [{code}]"));
+            let text = ended.stderr.text();
+            let first = text.lines().find_map(|line| line.split_once("error: "));
+            let why = format!("{}{code}", first.map_or_else(|| told(&ended), |(_, rest)| rest.to_owned()));
+            return self.judge("pg_restore", Kind::Corrupt, &why);
+        }
+        let mut doubts = Vec::new();
+        let rows = self.compare(watcher)?;
+        doubts.extend(self.compare_schema(watcher)?);
+        let mut parts = vec![format!("restored, {}", rows)];
+        let assertions = self.request.assertions;
+        if !assertions.is_empty() {
+            watcher.begin("ask the assertions", None);
+            let mut connection = self.scratch.connect(database, watcher)?;
+            for assertion in assertions {
+                verify::evaluate(&mut connection, assertion, watcher)?;
+            }
+            parts.push(format!("{} held", counted(assertions.len(), "assertion")));
+        }
+        Ok(Verified { summary: parts.join(", "), doubts })
+    }
+
+    /// Says whose fault a failed step is, by the server's code.
+    fn judge(&self, step: &str, kind: Kind, why: &str) -> Result<Verified, DriverError> {
+        if kind == Kind::Interrupted {
+            return Err(DriverError::new(kind, "stopped"));
+        }
+        let has = |codes: &[&str]| codes.iter().any(|code| why.contains(&format!("[{code}")));
+        if has(&["53", "57"]) || why.contains("No space left on device") {
+            return Err(DriverError::new(
+                Kind::Unavailable,
+                format!("the scratch server could not take the dump of `{}`: {why}", self.request.name),
+            )
+            .with_hint("make room: a proof needs the dump and the whole database beside it"));
+        }
+        let is_lacking = has(&["58P01"])
+            || has(&["0A000"]) && (why.contains("is not available") || why.contains("not supported"))
+            || has(&["42809", "22023"]) && why.contains("locale")
+            || why.contains("shared_preload_libraries");
+        if is_lacking {
+            let found = format!("this host cannot restore it: {why}");
+            return Ok(open(found));
+        }
+        Err(damaged(self.request.name, &format!("it cannot be restored ({step}): {why}")))
+    }
+
+    /// Computes the witness anew and compares it; tells how much was equal.
+    fn compare(&self, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        watcher.begin("compute the witness", None);
+        let mut connection = self.connect(watcher)?;
+        let mut found = Witness::new();
+        for table in snapshot::tables(&mut connection, watcher)? {
+            let rows = witness::rows(&mut connection, &table, watcher)?;
+            witness::add_rows(&mut found, &table, rows);
+        }
+        witness::add_others(&mut found, &mut connection, watcher)?;
+        let sequences = witness::restored_sequences(&witness::sequences(&mut connection, watcher)?);
+        let expected = self.request.witness;
+        for known in witness::KNOWN {
+            for (name, expected) in expected.iter().filter(|(name, _)| name.starts_with(known)) {
+                let value = if known == "sequence:" {
+                    match sequences.get(name) {
+                        Some(place) if witness::fits(place, expected) => continue,
+                        other => other.map(witness::stood),
+                    }
+                } else {
+                    found.get(name).cloned()
+                };
+                if value.as_ref() != Some(expected) {
+                    let value = value.unwrap_or_else(|| "absent".into());
+                    let why = format!("{name} is {value}, the backup had {expected}");
+                    return Err(damaged(self.request.name, &why));
+                }
+            }
+        }
+        let count = expected.keys().filter(|name| name.starts_with("rows:")).count();
+        let rows: u64 = expected
+            .iter()
+            .filter(|(name, _)| name.starts_with("rows:"))
+            .filter_map(|(_, rows)| rows.parse::<u64>().ok())
+            .sum();
+        Ok(format!(
+            "{} with {} equal",
+            counted(count, "table"),
+            counted(usize::try_from(rows).unwrap_or(usize::MAX), "row")
+        ))
+    }
+
+    fn connect(&self, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
+        let mut connection = self.scratch.connect(&self.description.database, watcher)?;
+        snapshot::steady(&mut connection, watcher)?;
+        Ok(connection)
+    }
+}
+
+/// A proof that could not be made here.
+fn open(doubt: String) -> Verified {
+    Verified { summary: "written, not opened".into(), doubts: vec![doubt] }
+}
