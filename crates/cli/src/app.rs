@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use muster_drivers::{component, services};
+use muster_drivers::{
+    component::{self, ComponentDriver},
+    services,
+};
 use muster_engine::{journal::Journal, world::World};
 use muster_plan::Scope;
 use muster_repo::{Location, Repo, keys};
@@ -181,12 +184,17 @@ pub(crate) fn new_run(now: Timestamp) -> RunId {
 
 /// Returns the names to work on: those given, or all; unknown ones are refused.
 pub(crate) fn component_names(world: &World, given: &[String]) -> Result<Vec<String>, Failure> {
+    names(&world.components, given)
+}
+
+/// As [`component_names`], before anything is opened.
+pub(crate) fn names<T>(components: &BTreeMap<String, T>, given: &[String]) -> Result<Vec<String>, Failure> {
     if given.is_empty() {
-        return Ok(world.components.keys().cloned().collect());
+        return Ok(components.keys().cloned().collect());
     }
     for name in given {
-        if !world.components.contains_key(name) {
-            let known: Vec<&str> = world.components.keys().map(String::as_str).collect();
+        if !components.contains_key(name) {
+            let known: Vec<&str> = components.keys().map(String::as_str).collect();
             return Err(Failure::new(
                 Kind::Input,
                 format!("there is no component `{name}`"),
@@ -201,6 +209,15 @@ pub(crate) fn component_names(world: &World, given: &[String]) -> Result<Vec<Str
         }
     }
     Ok(names)
+}
+
+/// Opens one component's driver without the repository and the journal.
+pub(crate) fn open_component(loaded: &Loaded, name: &str) -> Result<Box<dyn ComponentDriver>, Failure> {
+    let names = names(&loaded.platform.components, &[name.to_owned()])?;
+    let definition = names.first().and_then(|name| loaded.platform.components.get(name));
+    let definition = definition
+        .ok_or_else(|| Failure::new(Kind::Bug, format!("component `{name}` is gone"), "report this"))?;
+    Ok(component::open(name, definition, Arc::new(SystemClock))?)
 }
 
 /// What a person asks for, before it is planned: the id of its run and the folder for its temporary copies.

@@ -36,6 +36,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Look at what is here, write a `muster.yaml`, make the repository and its key
     Init(InitArgs),
+    /// Say what Muster sees of each component, and what a backup still needs
+    Survey(SurveyArgs),
     /// Check the configuration, or print its JSON Schema
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -68,6 +70,8 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Start, stop or look at services
     Service(ServiceArgs),
+    /// Remove from a component's server what Muster has made there
+    Detach(DetachArgs),
     /// Destroy and recover a small platform in a sandbox, to see how it works
     Demo(DemoArgs),
     /// Print completions for a shell
@@ -95,6 +99,27 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "NAME")]
     pub platform: Option<String>,
     /// Ask nothing
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SurveyArgs {
+    /// Only these components. Default: all
+    pub components: Vec<String>,
+    /// Ask nobody; print the SQL and the `pg_hba.conf` lines of a role that may back up and nothing else
+    #[arg(long)]
+    pub sql: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    /// The component
+    pub component: String,
+    /// List what would go, and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask
     #[arg(long, short = 'y')]
     pub yes: bool,
 }

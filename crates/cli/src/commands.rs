@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 mod check;
 mod config;
+mod detach;
 mod init;
 mod key;
 mod list;
@@ -15,6 +16,7 @@ mod runs;
 mod service;
 mod show;
 mod status;
+mod survey;
 mod verify;
 
 use clap::CommandFactory;
@@ -31,6 +33,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
     let global = &cli.global;
     match &cli.command {
         Command::Init(args) => init::run(global, args),
+        Command::Survey(args) => survey::run(global, args),
         Command::Config(command) => config::run(global, command),
         Command::Check(args) => check::run(global, args),
         Command::Backup(args) => backup::run(global, args),
@@ -46,6 +49,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Pin(args) => pin::run(global, args),
         Command::Key(command) => key::run(global, command),
         Command::Service(args) => service::run(global, args),
+        Command::Detach(args) => detach::run(global, args),
         Command::Demo(args) => demo::run(global, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -12,6 +12,7 @@
 //! It never changes or replaces anything that is there, and never writes outside the places that were named.
 //! Read next: `init/discover.rs`, then `init/document.rs`, then `init/make.rs`.
 
+pub mod clusters;
 pub mod compose;
 pub mod discover;
 pub mod document;

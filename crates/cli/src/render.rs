@@ -183,7 +183,8 @@ pub(crate) fn status(
     text.push_str(&objectives(rows));
     text.push('\n');
     for name in names {
-        let backup = muster_plan::status::newest_good(facts, name).map_or("no backup".to_owned(), |backup| {
+        let newest = muster_plan::status::newest_good(facts, name);
+        let backup = newest.map_or("no backup".to_owned(), |backup| {
             format!(
                 "newest backup {} holds the state of {} ({} ago)",
                 backup.id.short(),
@@ -193,7 +194,13 @@ pub(crate) fn status(
         });
         let proof =
             muster_plan::status::newest_proof(facts, name).map_or("never proven".to_owned(), |proof| {
-                format!("{} by a sandbox restore {} ago", proof_word(proof.outcome), age(facts.now, proof.at))
+                // The newest proof may be of another backup than the one that was just named.
+                let whose = match newest {
+                    Some(newest) if newest.id != proof.backup => format!("backup {} ", proof.backup.short()),
+                    _ => String::new(),
+                };
+                let word = proof_word(proof.outcome);
+                format!("{whose}{word} by a sandbox restore {} ago", age(facts.now, proof.at))
             });
         push(&mut text, format_args!("{name}: {backup}; {proof}\n"));
     }
@@ -261,6 +268,9 @@ pub(crate) fn backup(backup: &Backup, proofs: &[ProofFact]) -> String {
     }
     for warning in &record.warnings {
         row("warning", warning.clone());
+    }
+    for damage in &record.damage {
+        row("damage", damage.clone());
     }
     text
 }

@@ -29,7 +29,9 @@ volumes: {pgdata: {}}
 ";
 
 fn cli(sandbox: &Sandbox) -> Cli {
+    // The clusters of this host, and of tests beside this one, are no part of the project.
     Cli::with_binary(env!("CARGO_BIN_EXE_muster"), sandbox.path())
+        .env("PG_CLUSTER_CONF_ROOT", sandbox.path().join("etc"))
 }
 
 /// A folder as a project has it: a database among other files, uploads, a compose file.
@@ -83,7 +85,7 @@ fn init_writes_a_configuration_that_muster_itself_accepts() {
         "path: data/app.db",
         "paths: [data/readme.txt]",
         "paths: [public/uploads]",
-        "PostgreSQL: service `db`",
+        "Not protected: PostgreSQL, service `db` of docker-compose.yml",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }

@@ -1,7 +1,7 @@
 //! What Muster can do with one component, whatever its kind.
 //!
 //! The engine calls these in the order of a plan. A driver knows one kind and its versions; it reads the source, and
-//! changes it only in [`ComponentDriver::swap`].
+//! changes it only in [`ComponentDriver::swap`] and [`ComponentDriver::detach`].
 //!
 //! A driver never chooses (no "latest", no default target), never writes the journal, never prints.
 
@@ -20,7 +20,13 @@ use muster_types::{
     plan::SwapMove,
 };
 
-use crate::{DriverError, files::FilesDriver, postgres::PostgresDriver, sqlite::SqliteDriver};
+use crate::{
+    DriverError,
+    files::FilesDriver,
+    look::{Attachments, Look, Preparation},
+    postgres::PostgresDriver,
+    sqlite::SqliteDriver,
+};
 
 /// What is to be judged, and how far.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +67,35 @@ impl From<String> for Verified {
 pub trait ComponentDriver: Send + Sync {
     /// Reads what stands there now. Never fails because the component is damaged or absent: that is a fact.
     fn survey(&self) -> Result<ComponentFacts, DriverError>;
+
+    /// Says what Muster sees and what stands in the way of a backup; what is missing is in the look, not an error.
+    ///
+    /// # Errors
+    /// `Interrupted`.
+    fn look(&self, _watcher: &dyn Watcher) -> Result<Look, DriverError> {
+        Ok(Look::of(&self.survey()?))
+    }
+
+    /// Says what a person does once at the source so that it can be backed up; `None` when nothing is needed.
+    fn preparation(&self) -> Option<Preparation> {
+        None
+    }
+
+    /// Lists what Muster has made at the source and would leave there; by default nothing was made.
+    ///
+    /// # Errors
+    /// The source does not answer; `Interrupted`.
+    fn attachments(&self, _watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
+        Ok(Attachments::default())
+    }
+
+    /// Removes from the source what [`Self::attachments`] lists, and nothing else. May be repeated.
+    ///
+    /// # Errors
+    /// `Conflict`: one of them is in use; then none is removed.
+    fn detach(&self, _watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
+        Ok(Attachments::default())
+    }
 
     /// Begins a backup. `scratch` is an empty folder of its own for temporary copies, removed by the caller.
     ///

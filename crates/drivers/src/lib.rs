@@ -7,6 +7,7 @@ mod error;
 pub mod expect;
 pub mod files;
 pub mod foreign;
+pub mod look;
 pub mod postgres;
 pub mod processes;
 pub mod services;

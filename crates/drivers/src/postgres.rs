@@ -13,13 +13,16 @@
 //! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof, `logical` for dumps.
 
 mod address;
+mod attachments;
 mod base_backup;
 mod binaries;
 mod logical;
+mod look;
 mod lsn;
 mod place;
 mod ready;
 mod refusal;
+mod role;
 mod scratch;
 mod settings;
 mod source;
@@ -55,6 +58,7 @@ use crate::{
     DriverError,
     component::{ComponentDriver, Verification, Verified},
     files::FilesDriver,
+    look::{Attachments, Look, Preparation},
     swap,
 };
 
@@ -102,6 +106,14 @@ impl PostgresDriver {
         })
     }
 
+    /// Says what makes the role of a URL, for a server that is no component yet.
+    ///
+    /// # Errors
+    /// `Config`: the URL cannot be read.
+    pub fn preparation_of(url: &str) -> Result<Preparation, DriverError> {
+        Ok(role::preparation(&Address::parse(url, None)?))
+    }
+
     /// Returns what reads and judges the data directory and tablespaces as files, when they are on this host.
     fn local(&self) -> Result<FilesDriver, DriverError> {
         let Some(data_dir) = &self.data_dir else {
@@ -119,7 +131,9 @@ impl PostgresDriver {
     fn begin(&self, watcher: &dyn Watcher) -> Result<PostgresSource, DriverError> {
         let mut asked = Connection::open(&self.address, Purpose::Sql, watcher)?;
         ready::refuse(&self.address, &ready::hindrances(&mut asked, &self.address, watcher)?)?;
-        let settings = Settings::read(&mut asked, watcher)?;
+        let mut settings = Settings::read(&mut asked, watcher)?;
+        let misplaced = self.data_dir.as_deref().and_then(|folder| look::misplaced(folder, &settings.server));
+        settings.warnings.extend(misplaced.map(|(what, mend)| format!("{what}; {mend}")));
         let replication = Connection::open(&self.address, Purpose::Replication, watcher)?;
         watcher.begin("wait for a checkpoint", None);
         let (backup, mut begun) = BaseBackup::begin(replication, self.max_rate, watcher)?;
@@ -154,7 +168,9 @@ impl PostgresDriver {
     /// Returns where the log of the server stands, as a mark of its state.
     fn position(&self) -> Option<String> {
         let mut connection = Connection::open(&self.address, Purpose::Sql, &Unwatched).ok()?;
-        connection.value("SELECT pg_current_wal_lsn()", &Unwatched).ok()?
+        // A standby writes no log of its own.
+        let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END";
+        connection.value(sql, &Unwatched).ok()?
     }
 }
 
@@ -163,10 +179,8 @@ impl ComponentDriver for PostgresDriver {
         if self.method == PostgresMethod::Logical {
             return Ok(self.survey_database());
         }
-        let source = match &self.data_dir {
-            Some(data_dir) => data_dir.display().to_string(),
-            None => self.address.to_string(),
-        };
+        // Not the data directory: on a new host it may lie elsewhere, and its backups are still those of this server.
+        let source = self.address.to_string();
         if self.data_dir.is_some() {
             return Ok(ComponentFacts { source, ..self.local()?.survey()? });
         }
@@ -182,6 +196,36 @@ impl ComponentDriver for PostgresDriver {
             open_by: Vec::new(),
             beside: Vec::new(),
         })
+    }
+
+    fn look(&self, watcher: &dyn Watcher) -> Result<Look, DriverError> {
+        let request = look::Request {
+            address: &self.address,
+            data_dir: self.data_dir.as_deref(),
+            bin_dir: self.bin_dir.as_deref(),
+            method: self.method,
+        };
+        look::look(&request, watcher)
+    }
+
+    fn preparation(&self) -> Option<Preparation> {
+        Some(role::preparation(&self.address))
+    }
+
+    fn attachments(&self, watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
+        attachments::list(
+            &mut Connection::open(&self.address, Purpose::Sql, watcher)?,
+            &self.address,
+            watcher,
+        )
+    }
+
+    fn detach(&self, watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
+        attachments::remove(
+            &mut Connection::open(&self.address, Purpose::Sql, watcher)?,
+            &self.address,
+            watcher,
+        )
     }
 
     fn open_source(

@@ -14,6 +14,8 @@ mod isolation;
 mod layouts;
 #[path = "postgres/logical.rs"]
 mod logical;
+#[path = "postgres/looks.rs"]
+mod looks;
 #[path = "postgres/refusals.rs"]
 mod refusals;
 #[path = "postgres/taken.rs"]

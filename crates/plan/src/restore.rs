@@ -104,6 +104,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
     }
     let mut plan = scope.plan(Verb::Restore, facts, steps);
     plan.notes = notes;
+    plan.notes.extend(pairs.iter().filter_map(Pair::flaw));
     if options.destination == Destination::InPlace {
         let failed_at = options.failed_at.unwrap_or(facts.now);
         plan.failed_at = Some(failed_at);
@@ -120,16 +121,22 @@ struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    /// What a person should know before trusting this choice.
-    fn doubt(&self, facts: &Facts, failed_at: Timestamp) -> Option<String> {
+    /// What is wrong with the backup itself, wherever it goes.
+    fn flaw(&self) -> Option<String> {
         let (name, record) = (&self.component.name, &self.backup.record);
         if let Some(damage) = record.damage.first() {
             return Some(format!("the server's own files were damaged when {name} was backed up: {damage}"));
         }
-        if record.method == Method::Raw {
-            return Some(format!(
-                "{name} comes from a safety copy of whatever lay there: nothing is judged by it"
-            ));
+        (record.method == Method::Raw).then(|| {
+            format!("{name} comes from a safety copy of whatever lay there: nothing is judged by it")
+        })
+    }
+
+    /// What a person should know before trusting this choice.
+    fn doubt(&self, facts: &Facts, failed_at: Timestamp) -> Option<String> {
+        let (name, record) = (&self.component.name, &self.backup.record);
+        if self.flaw().is_some() {
+            return None;
         }
         if record.consistent_at > failed_at {
             return Some(format!(

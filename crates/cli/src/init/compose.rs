@@ -52,6 +52,15 @@ pub struct ComposeService {
     pub server: Option<&'static str>,
     /// Folders and files of the host that it can write to, as they stand in the file, without `./`.
     pub mounts: Vec<PathBuf>,
+    /// Ports of the host and of the container, as far as they are numbers.
+    pub ports: Vec<(u16, u16)>,
+}
+
+impl ComposeService {
+    /// Returns the port of the host behind which a port of the container is.
+    pub fn published(&self, port: u16) -> Option<u16> {
+        self.ports.iter().find(|(_, inner)| *inner == port).map(|(outer, _)| *outer)
+    }
 }
 
 #[derive(Deserialize)]
@@ -66,6 +75,29 @@ struct Keys {
     image: Option<String>,
     #[serde(default)]
     volumes: Option<Vec<Mount>>,
+    #[serde(default)]
+    ports: Option<Vec<Port>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Port {
+    Short(String),
+    Long {
+        #[serde(default)]
+        target: Option<u16>,
+        /// A number, or a text with one.
+        #[serde(default)]
+        published: Option<Published>,
+    },
+    Other(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Published {
+    Number(u16),
+    Text(String),
 }
 
 #[derive(Deserialize)]
@@ -90,9 +122,11 @@ pub fn read(file: &Path, text: &str) -> Result<ComposeFile, String> {
     let document: Document = serde_saphyr::from_str(text)
         .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?;
     let services = document.services.into_iter().map(|(name, keys)| {
-        let (image, volumes) = keys.map_or((None, None), |keys| (keys.image, keys.volumes));
+        let (image, volumes, ports) =
+            keys.map_or((None, None, None), |keys| (keys.image, keys.volumes, keys.ports));
+        let ports = ports.unwrap_or_default().into_iter().filter_map(published).collect();
         let mounts = volumes.unwrap_or_default().into_iter().filter_map(writable).collect();
-        ComposeService { name, server: image.as_deref().and_then(server), image, mounts }
+        ComposeService { name, server: image.as_deref().and_then(server), image, mounts, ports }
     });
     Ok(ComposeFile { file: file.to_owned(), services: services.collect() })
 }
@@ -107,6 +141,27 @@ fn server(image: &str) -> Option<&'static str> {
     };
     let is_exporter = name.contains("exporter") || name.contains("commander") || name.contains("express");
     KNOWN.iter().find(|(part, _)| !is_exporter && name.contains(part)).map(|(_, server)| *server)
+}
+
+/// The host's side and the container's; `None` for a range, a variable, or a port that the host chooses.
+fn published(port: Port) -> Option<(u16, u16)> {
+    match port {
+        Port::Short(text) => {
+            let text = text.strip_suffix("/tcp").unwrap_or(&text);
+            let (outer, inner) = text.rsplit_once(':')?;
+            // An address of the host may stand before its port.
+            let outer = outer.rsplit_once(':').map_or(outer, |(_, port)| port);
+            Some((outer.parse().ok()?, inner.parse().ok()?))
+        }
+        Port::Long { target, published } => {
+            let outer = match published? {
+                Published::Number(number) => number,
+                Published::Text(text) => text.parse().ok()?,
+            };
+            Some((outer, target?))
+        }
+        Port::Other(_) => None,
+    }
 }
 
 /// The host's side of a mount that can be written; `None` for a named volume.
@@ -146,6 +201,7 @@ services:
   db:
     image: postgres:17
     volumes: [{type: volume, source: pgdata, target: /var/lib/postgresql/data}]
+    ports: ['127.0.0.1:5433:5432', '9000:9000/tcp', '${PORT}:1', 8080, {target: 7, published: '17'}]
   worker:
     image: ${IMAGE}
     volumes: [{type: bind, source: ./data, target: /data}, {type: bind, source: ./keys, target: /k, read_only: true}]
@@ -158,6 +214,8 @@ volumes: {pgdata: {}}
         assert_eq!(file.services[0].mounts, [Path::new("data/uploads"), Path::new("/srv/app")]);
         assert_eq!(file.services[1].server, Some("PostgreSQL"));
         assert!(file.services[1].mounts.is_empty());
+        assert_eq!(file.services[1].ports, [(5433, 5432), (9000, 9000), (17, 7)]);
+        assert_eq!((file.services[1].published(5432), file.services[0].published(5432)), (Some(5433), None));
         assert_eq!(file.services[3].image.as_deref(), Some("${IMAGE}"));
         assert_eq!(file.services[3].mounts, [Path::new("data")]);
     }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    clusters::FoundPostgres,
     compose::{self, ComposeFile},
     servers::Server,
 };
@@ -51,7 +52,9 @@ pub struct Found {
     pub folders: Vec<FoundFolder>,
     /// The compose file.
     pub compose: Option<ComposeFile>,
-    /// Servers that answer on this host.
+    /// PostgreSQL servers.
+    pub postgres: Vec<FoundPostgres>,
+    /// Other servers that answer on this host.
     pub servers: Vec<Server>,
     /// Whether `docker` can be run.
     pub has_docker: bool,
@@ -79,7 +82,7 @@ impl FoundFolder {
 impl Found {
     /// Tells whether there is anything that Muster can back up.
     pub fn is_empty(&self) -> bool {
-        self.databases.is_empty() && self.folders.is_empty()
+        self.databases.is_empty() && self.folders.is_empty() && !self.postgres.iter().any(|one| one.answers)
     }
 }
 

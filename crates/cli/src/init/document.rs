@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    clusters::FoundPostgres,
     compose::{ComposeFile, ComposeService},
     discover::{Found, FoundFolder},
 };
@@ -46,6 +47,7 @@ struct Entry<'a> {
 enum What<'a> {
     Database(&'a Path),
     Folder(&'a FoundFolder),
+    Server(&'a FoundPostgres),
 }
 
 impl Entry<'_> {
@@ -53,6 +55,7 @@ impl Entry<'_> {
         match self.what {
             What::Database(path) => vec![path],
             What::Folder(folder) => folder.paths.iter().map(PathBuf::as_path).collect(),
+            What::Server(server) => server.data_dir.iter().map(PathBuf::as_path).collect(),
         }
     }
 }
@@ -107,6 +110,13 @@ fn entries(found: &Found) -> Vec<Entry<'_>> {
         found.databases.iter().map(|path| Entry { name: name(path, "database"), what: What::Database(path) });
     // Databases take their names first.
     let mut entries: Vec<_> = databases.collect();
+    // What does not answer stays a comment: a component that cannot work would stop every backup.
+    entries.extend(
+        found.postgres.iter().filter(|server| server.answers).map(|server| Entry {
+            name: name(Path::new(&server.name), "postgres"),
+            what: What::Server(server),
+        }),
+    );
     entries.extend(
         found
             .folders
@@ -185,16 +195,58 @@ fn components(text: &mut String, entries: &[Entry<'_>]) {
                 let paths: Vec<_> = folder.paths.iter().map(|part| path(part)).collect();
                 text.push_str(&format!("    paths: [{}]\n", paths.join(", ")));
             }
+            What::Server(server) => text.push_str(&server_block(&entry.name, server)),
         }
         text.push_str(&format!("    backup: {BACKUP}\n    prove: {{every: 1w}}\n"));
     }
 }
 
+/// The name of the file that holds a server's password, beside `muster.yaml`.
+pub fn password_file(component: &str) -> String {
+    format!("{component}.password")
+}
+
+/// Names, files and URLs of the PostgreSQL components that the text will have.
+pub fn postgres(found: &Found) -> Vec<(String, String)> {
+    let servers = entries(found).into_iter().filter_map(|entry| match entry.what {
+        What::Server(server) => Some((entry.name, server.url.clone())),
+        _ => None,
+    });
+    servers.collect()
+}
+
+fn server_block(name: &str, server: &FoundPostgres) -> String {
+    let mut text = format!(
+        "    # {}. Its role and password are still to be made: `muster survey {} --sql` prints how.\n\
+         \x20   kind: postgres\n    url: {}\n    password: {}\n",
+        comment(&server.origin),
+        comment(name),
+        scalar(&server.url.replace("${", "$${")),
+        scalar_of_reference(Path::new(&password_file(name))),
+    );
+    match &server.data_dir {
+        Some(data_dir) => text.push_str(&format!("    data_dir: {}\n", path(data_dir))),
+        None => text.push_str(
+            "    # data_dir: /var/lib/postgresql/15/main   # if it is on this host: a restore puts it there\n",
+        ),
+    }
+    text
+}
+
 fn not_supported(text: &mut String, found: &Found) {
     let mut lines: Vec<String> = Vec::new();
-    let services = found.compose.iter().flat_map(|file| &file.services);
-    for service in services.clone() {
-        if let Some(server) = service.server {
+    for server in found.postgres.iter().filter(|server| !server.answers) {
+        text.push_str(&format!(
+            "\n# Not protected: PostgreSQL, {}, does not answer at this host. When it does, add under `components:`\n",
+            comment(&server.origin)
+        ));
+        text.push_str(&format!("#  {}:\n", scalar(&server.name)));
+        for line in server_block(&server.name, server).lines() {
+            text.push_str(&format!("#{}\n", line.trim_end()));
+        }
+    }
+    for service in found.compose.iter().flat_map(|file| &file.services) {
+        if let Some(server) = service.server.filter(|server| *server != "PostgreSQL") {
             let image = comment(service.image.as_deref().unwrap_or_default());
             lines.push(format!("{server}: service `{}` (image {image})", comment(&service.name)));
         }
@@ -380,6 +432,7 @@ mod tests {
             name: name.into(),
             image: None,
             server: None,
+            ports: Vec::new(),
             mounts: mounts.iter().map(PathBuf::from).collect(),
         };
         let found = Found {

@@ -19,44 +19,30 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 /// Asks a PostgreSQL server whether it speaks TLS (the manual, "Message Formats", `SSLRequest`).
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Where PostgreSQL has its socket, on Debian and on most others.
-const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
-
 /// A server that answered.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Server {
-    /// `PostgreSQL` or `Redis`.
+    /// Such as `Redis`.
     pub name: &'static str,
     /// Where it answered.
     pub address: String,
 }
 
-/// Looks for PostgreSQL and Redis at their usual places on this host.
+/// Looks for Redis at its usual place on this host; PostgreSQL servers are found by `clusters.rs`.
 pub fn local() -> Vec<Server> {
-    let mut servers = Vec::new();
-    let postgres = SocketAddr::from(([127, 0, 0, 1], 5432));
-    let socket = SOCKET_FOLDERS
-        .iter()
-        .map(|folder| Path::new(folder).join(".s.PGSQL.5432"))
-        .find(|path| is_postgres_socket(path));
-    if is_postgres(postgres) {
-        servers.push(Server { name: "PostgreSQL", address: postgres.to_string() });
-    } else if let Some(socket) = socket {
-        servers.push(Server { name: "PostgreSQL", address: socket.display().to_string() });
-    }
     let redis = SocketAddr::from(([127, 0, 0, 1], 6379));
-    if is_redis(redis) {
-        servers.push(Server { name: "Redis", address: redis.to_string() });
-    }
-    servers
+    let answers = is_redis(redis).then(|| Server { name: "Redis", address: redis.to_string() });
+    answers.into_iter().collect()
 }
 
-fn is_postgres(address: SocketAddr) -> bool {
+/// Tells whether a PostgreSQL server answers at an address.
+pub(super) fn is_postgres(address: SocketAddr) -> bool {
     // Yes or no to TLS is one letter, and nobody else answers so.
     matches!(answer(address, &TLS_REQUEST).as_deref(), Some(b"S" | b"N"))
 }
 
-fn is_postgres_socket(path: &Path) -> bool {
+/// Tells whether somebody listens at a socket.
+pub(super) fn is_postgres_socket(path: &Path) -> bool {
     // A socket file alone may be left from a server that was killed.
     UnixStream::connect(path).is_ok()
 }

@@ -110,7 +110,9 @@ fn without_a_configuration_the_hint_is_to_make_one() {
 fn init_makes_everything_that_a_first_backup_and_its_proof_need() {
     let sandbox = Sandbox::new();
     fs::remove_file(sandbox.config_file()).unwrap();
-    let cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), sandbox.path());
+    // Clusters of tests beside this one are no part of the sandbox.
+    let cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), sandbox.path())
+        .env("PG_CLUSTER_CONF_ROOT", sandbox.path().join("etc"));
     cli.run(&["init", "--yes"]).assert_exit(0);
     cli.run(&["config", "check"]).assert_exit(0);
     cli.run(&["backup"]).assert_exit(0);

@@ -24,3 +24,4 @@ mod postgres;
 mod recovery;
 mod s3;
 mod story;
+mod surveys;

@@ -174,15 +174,25 @@ fn a_backup_of_damaged_pages_is_kept_and_marked_and_counts_as_none() {
     assert!(damage.contains(&file) && damage.contains("block 1"), "{damage}");
     let list = cluster.well(&["list"]).stdout;
     assert!(list.lines().any(|line| line.contains(&damaged[..8]) && line.contains("damaged")), "{list}");
+    let shown = cluster.well(&["show", &damaged]).stdout;
+    assert!(shown.lines().any(|line| line.contains("damage") && line.contains(&damage)), "{shown}");
     let proof = cluster.run(&["prove"]);
     proof.assert_exit(20);
     assert!(proof.stderr.contains(&file), "{}", proof.stderr);
+    let status = cluster.well(&["status"]).stdout;
+    assert!(status.contains(&format!("newest backup {} holds", &good[..8])), "{status}");
+    assert!(status.contains(&format!("backup {} failed by a sandbox restore", &damaged[..8])), "{status}");
     // The newest good one is what a restore means.
     cluster.server.stop();
     let plan = cluster.well(&["restore", "database", "--dry-run"]).stdout;
     assert!(plan.contains(&good[..8]) && !plan.contains(&damaged[..8]), "{plan}");
     let named = cluster.well(&["restore", "database", "--to", &damaged, "--dry-run"]).stdout;
     assert!(named.contains("were damaged when"), "{named}");
+    let target = cluster.server.scratch_dir().join("rescue");
+    let aside = cluster
+        .well(&["restore", "database", "--to", &damaged, "--into", target.to_str().unwrap(), "--dry-run"])
+        .stdout;
+    assert!(aside.contains("were damaged when"), "{aside}");
 }
 
 #[test]
@@ -194,4 +204,24 @@ fn a_server_that_refuses_is_an_error_with_what_mends_it_and_no_backup() {
     assert!(outcome.stderr.contains("ALTER ROLE muster REPLICATION;"), "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("geheim"));
     assert_eq!(cluster.platform.list(), Vec::<String>::new());
+}
+
+#[test]
+fn a_data_directory_that_is_named_only_after_the_loss_is_where_the_cluster_comes_back() {
+    let mut cluster = Cluster::new(Postgres::builder(Version::Fifteen));
+    cluster.server.psql("postgres", "create table t as select 1 as n");
+    let file = cluster.platform.sandbox.config_file();
+    let with = fs::read_to_string(&file).unwrap();
+    let without: String =
+        with.lines().filter(|line| !line.contains("data_dir:")).map(|line| format!("{line}\n")).collect();
+    cluster.platform.sandbox.write_config(&without);
+    cluster.platform.back_up();
+    let refused = cluster.run(&["restore", "database", "--yes"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("data_dir"), "{}", refused.stderr);
+    cluster.remove_data();
+    cluster.platform.sandbox.write_config(&with);
+    cluster.well(&["restore", "database", "--yes"]);
+    cluster.server.start();
+    assert_eq!(cluster.server.psql("postgres", "select n from t"), "1");
+    cluster.assert_nothing_left();
 }

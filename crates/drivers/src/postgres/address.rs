@@ -173,6 +173,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.socket_folder() {
             Some(folder) => write!(f, "{}/.s.PGSQL.{}", folder.display(), self.port),
+            None if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port),
             None => write!(f, "{}:{}", self.host, self.port),
         }
     }
@@ -277,6 +278,7 @@ mod tests {
         let own = Address::parse("postgresql://muster:old@[::1]:6000", Some("new")).unwrap();
         assert_eq!((own.host.as_str(), own.port, own.database.as_str()), ("::1", 6000, "muster"));
         assert_eq!(own.password.as_ref().unwrap().expose(), "new");
+        assert_eq!(own.to_string(), "[::1]:6000");
         let socket = Address::parse("postgres:///app?host=%2Frun%2Fpostgresql&port=5433", None).unwrap();
         assert_eq!(socket.to_string(), "/run/postgresql/.s.PGSQL.5433");
         assert_eq!(format!("{socket:?}"), "postgres@/run/postgresql/.s.PGSQL.5433/app");

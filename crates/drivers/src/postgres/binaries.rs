@@ -136,6 +136,11 @@ impl Binaries {
         }
     }
 
+    /// Returns the folder that they lie in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Returns the path of a program.
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)

@@ -82,7 +82,8 @@ pub(super) fn hindrances(
             format!("the role `{}` has no right to replicate", address.user),
             format!(
                 "ALTER ROLE {user} REPLICATION;\n\
-                 (where nobody can grant that: `method: logical` needs no such right; it reaches only the moments of its dumps)"
+                 or, where nobody may give that right: `method: logical` needs none; it backs up dumps, each of which \
+                 brings back the moment at which it was taken"
             ),
         );
     }

@@ -5,7 +5,7 @@
 
 use muster_types::Kind;
 
-use super::{address::Address, wire::Purpose};
+use super::{address::Address, role, wire::Purpose};
 use crate::DriverError;
 
 /// An error or a notice of the server.
@@ -44,11 +44,14 @@ pub(super) fn refused(address: &Address, purpose: Purpose, said: &Said) -> Drive
 fn hint(address: &Address, purpose: Purpose, said: &Said) -> Option<String> {
     let user = quoted(&address.user);
     Some(match (said.code.as_str(), purpose) {
+        // It says the same of a role that does not exist, so that nobody can guess names.
         ("28P01", _) => format!(
-            "give the right password (`password: ${{file:…}}`), or set it: ALTER ROLE {user} PASSWORD '…';"
+            "give the right password (`password: ${{file:…}}`), or set it: ALTER ROLE {user} PASSWORD '…';\n\
+             if there is no such role yet: {}",
+            role::statements(&address.user).join(" ")
         ),
         ("28000", _) if said.message.contains(&format!("\"{}\"", address.user)) && !said.message.contains("pg_hba") => {
-            format!("make the role: CREATE ROLE {user} LOGIN REPLICATION PASSWORD '…'; GRANT pg_monitor TO {user};")
+            format!("make the role: {}", role::statements(&address.user).join(" "))
         }
         ("28000", _) => format!(
             "add to pg_hba.conf, then `SELECT pg_reload_conf();`:\n{}",
@@ -63,19 +66,30 @@ fn hint(address: &Address, purpose: Purpose, said: &Said) -> Option<String> {
         ("53300", Purpose::Sql) => "raise `max_connections`, or end sessions that are not needed".into(),
         ("53400", _) => "ALTER SYSTEM SET max_replication_slots = 10; then restart the server (or drop a slot that nobody uses)".into(),
         ("55000", Purpose::Replication) => "ALTER SYSTEM SET wal_level = replica; then restart the server".into(),
+        ("57P01" | "57P02", _) => {
+            "the server was stopped, or somebody ended the session; look into its log, then try again".into()
+        }
         ("57P03", _) => "wait until the server has started, then try again".into(),
         _ => return None,
     })
 }
 
-/// The lines of `pg_hba.conf` that a backup needs.
-pub(super) fn hba_lines(address: &Address) -> [String; 2] {
+/// The lines of `pg_hba.conf` that a backup needs; on the server's own host they are complete.
+pub(super) fn hba_lines(address: &Address) -> Vec<String> {
     let user = quoted(&address.user);
-    let line = |database: &str| match address.socket_folder() {
-        Some(_) => format!("local  {database:<12} {user}  scram-sha-256"),
-        None => format!("host   {database:<12} {user}  <address of Muster>/32  scram-sha-256"),
-    };
-    [line("replication"), line("all")]
+    let is_here = ["localhost", "127.0.0.1", "::1"].contains(&address.host.as_str());
+    let from: &[&str] = if is_here { &["127.0.0.1/32", "::1/128"] } else { &["<address of Muster>/32"] };
+    let mut lines = Vec::new();
+    // `all` does not mean `replication`: each needs its own line.
+    for database in ["replication", "all"] {
+        match address.socket_folder() {
+            Some(_) => lines.push(format!("local  {database:<12} {user}  scram-sha-256")),
+            None => lines.extend(
+                from.iter().map(|from| format!("host   {database:<12} {user}  {from}  scram-sha-256")),
+            ),
+        }
+    }
+    lines
 }
 
 /// Quotes a name for SQL where it must be.

@@ -64,6 +64,8 @@ pub(super) struct Settings {
     /// Names in the folder and contents.
     texts: Vec<(String, String)>,
     pub(super) warnings: Vec<String>,
+    /// Whether files outside the data directory had to be written anew from what the server tells of them.
+    pub(super) is_told: bool,
 }
 
 impl Settings {
@@ -121,7 +123,7 @@ impl Settings {
         server.collations = lines(
             "SELECT datname || ' ' || datlocprovider::text || ' ' || coalesce(datcollversion, '-') FROM pg_database ORDER BY 1",
         )?;
-        let mut settings = Self { server, texts: Vec::new(), warnings: Vec::new() };
+        let mut settings = Self { server, texts: Vec::new(), warnings: Vec::new(), is_told: false };
         if !settings.server.outside.is_empty() {
             settings.read_outside(connection, watcher)?;
         }
@@ -149,6 +151,7 @@ impl Settings {
                 Err(error) if error.kind() == Kind::Interrupted => return Err(error),
                 Err(_) => {
                     self.texts.clear();
+                    self.is_told = true;
                     return self.read_told(connection, watcher);
                 }
             }

@@ -13,8 +13,9 @@
 //! Read next: `base_backup.rs`.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -217,11 +218,19 @@ impl Entries {
 
     /// What is no part of the stream: the top folders, and what the server keeps outside its data directory.
     fn own(&self, ended: &Ended, owner: (u32, u32)) -> Result<Vec<Entry>, SourceError> {
+        let made_at = self.clock.now();
         let mut own: Vec<Entry> =
-            (0..=self.oids.len()).map(|index| folder(&index.to_string(), owner)).collect();
+            (0..=self.oids.len()).map(|index| folder(&index.to_string(), owner, made_at)).collect();
+        let mut folders = BTreeSet::from([PathBuf::from(settings::FOLDER)]);
         for (name, content) in self.settings.files(&self.begun, ended).map_err(told)? {
-            own.push(plain(&format!("0/{}/{name}", settings::FOLDER), content, owner));
+            let path = Path::new(settings::FOLDER).join(name);
+            // Each folder says whose it is: one that root owns would stop the server's own tools.
+            folders.extend(
+                path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).map(Path::to_owned),
+            );
+            own.push(plain(&format!("0/{}", path.display()), content, owner));
         }
+        own.extend(folders.iter().map(|path| folder(&format!("0/{}", path.display()), owner, made_at)));
         Ok(own)
     }
 
@@ -363,8 +372,9 @@ impl Read for FileReader {
     }
 }
 
-fn folder(path: &str, (uid, gid): (u32, u32)) -> Entry {
-    let meta = EntryMeta { mode: MODE_FOLDER, uid, gid, links: 1, ..EntryMeta::default() };
+fn folder(path: &str, (uid, gid): (u32, u32), made_at: Timestamp) -> Entry {
+    let meta =
+        EntryMeta { mode: MODE_FOLDER, uid, gid, mtime: Some(made_at), links: 1, ..EntryMeta::default() };
     Entry { path: path.into(), kind: EntryKind::Directory, meta }
 }
 

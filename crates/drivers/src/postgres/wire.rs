@@ -228,7 +228,6 @@ impl Connection {
             format!("the connection to PostgreSQL at {} {what}", self.address),
         )
         .with_hint("look into the server's log")
-        .with_source(error)
     }
 
     fn log_in(&mut self, watcher: &dyn Watcher) -> Result<(), DriverError> {
@@ -378,7 +377,6 @@ fn connect(address: &Address) -> Result<Stream, DriverError> {
         };
         DriverError::new(Kind::Unavailable, format!("cannot reach PostgreSQL at {address}: {error}"))
             .with_hint(hint)
-            .with_source(error)
     };
     if let Some(folder) = address.socket_folder() {
         let stream =
@@ -440,7 +438,6 @@ fn prepare(
 fn untrusted(address: &Address, error: io::Error) -> DriverError {
     DriverError::new(Kind::Unavailable, format!("no TLS with {address}: {error}"))
         .with_hint("is `sslrootcert` the authority that signed the server's certificate, and does the certificate name this host?")
-        .with_source(error)
 }
 
 /// The texts of a row.

@@ -40,6 +40,10 @@ fn a_wrong_login_is_named_with_what_mends_it() {
         };
         let refused = |url: String, words: &[&str]| expect(&with_url(&server, url), Kind::Unavailable, words);
         refused(url("muster", "falsch", "postgres"), &["[28P01]", "ALTER ROLE muster PASSWORD"]);
+        refused(
+            url("nobody_there", "x", "postgres"),
+            &["[28P01]", "CREATE ROLE nobody_there LOGIN REPLICATION"],
+        );
         refused(url("muster", "geheim", "nowhere"), &["[3D000]", "\"nowhere\"", "CREATE DATABASE nowhere"]);
         refused(
             url("absent", "geheim", "postgres"),

@@ -28,7 +28,21 @@ pub(super) fn look(loaded: &Loaded) -> Vec<Finding> {
         Finding::warning(format!("{} of {what} is not there", path.display()))
             .hint("correct the path; on a new host that is yet to be restored, nothing is wrong")
     });
-    absent.chain(links(loaded)).chain(refused(loaded)).collect()
+    absent.chain(programs(loaded)).chain(links(loaded)).chain(refused(loaded)).collect()
+}
+
+/// A proof would find it out only after the whole backup was restored.
+fn programs(loaded: &Loaded) -> impl Iterator<Item = Finding> {
+    loaded.platform.components.iter().filter_map(|(name, component)| {
+        let Component::Postgres(postgres) = component else { return None };
+        let folder = postgres.bin_dir.as_ref().filter(|folder| !folder.join("postgres").is_file())?;
+        let message =
+            format!("`bin_dir` {} of component `{name}` has no program `postgres`", folder.display());
+        Some(
+            Finding::warning(message)
+                .hint("name the folder of the server's programs, such as /usr/lib/postgresql/15/bin"),
+        )
+    })
 }
 
 /// A restore would replace a link and leave what it points to, so no backup is taken through one.

@@ -13,6 +13,7 @@ use crate::{
     config::{self, Environment, LoadOptions, SystemEnvironment},
     exit::Failure,
     init::{
+        clusters,
         discover::{Found, discover},
         document::{self, Draft},
         foresee::Foreseen,
@@ -89,6 +90,10 @@ fn propose(args: &InitArgs, file: &Path) -> Result<Proposal, Failure> {
     let without: Vec<PathBuf> =
         location.folder().map(Path::to_owned).into_iter().chain([key_file.clone()]).collect();
     let mut found = discover(&folder, &without);
+    let debian = SystemEnvironment.variable(clusters::DEBIAN_VARIABLE);
+    let debian = debian.as_deref().unwrap_or(clusters::DEBIAN);
+    found.postgres =
+        clusters::find(Path::new(debian), found.compose.as_ref(), &folder, Path::new(clusters::SOCKETS));
     found.servers = servers::local();
     found.has_docker = has_program("docker");
     if let Some(above) =
@@ -148,6 +153,11 @@ fn check(proposal: &Proposal) -> Result<(), Failure> {
     let mut files = vec![(proposal.file.clone(), proposal.text.clone())];
     if !has_key {
         files.push((proposal.key_file.clone(), "a key".to_owned()));
+    }
+    for (name, _) in document::postgres(&proposal.found) {
+        let folder = proposal.file.parent().unwrap_or(Path::new("/"));
+        // A person makes it; it is no fault of the file that it is not there yet.
+        files.push((folder.join(document::password_file(&name)), "a password".to_owned()));
     }
     // As for a command that changes something: then no variable chooses an environment.
     let options = LoadOptions { file: Some(proposal.file.clone()), environment: None, is_destructive: true };

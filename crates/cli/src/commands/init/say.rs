@@ -1,11 +1,13 @@
 //! What `muster init` says: what it found, what it is about to do, what it did and what to do next.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, IsTerminal, Write},
     path::Path,
 };
 
+use muster_drivers::{look::Preparation, postgres::PostgresDriver};
 use muster_types::Kind;
 use serde_json::json;
 
@@ -14,7 +16,7 @@ use crate::{
     args::{Global, InitArgs},
     confirm::confirm,
     exit::Failure,
-    init::{discover::Found, make::Made},
+    init::{discover::Found, document, make::Made},
 };
 
 /// Where everything is.
@@ -37,6 +39,11 @@ pub(super) fn found(found: &Found, file: &Path) -> String {
             line("files", path.display().to_string());
         }
     }
+    for server in &found.postgres {
+        let state =
+            if server.answers { "" } else { "; does not answer at this host, so it is only a comment" };
+        line("PostgreSQL", format!("{}{state}", server.origin));
+    }
     if let Some(compose) = &found.compose {
         let names: Vec<_> = compose.services.iter().map(|service| service.name.as_str()).collect();
         line("services", format!("{} ({})", names.join(", "), compose.file.display()));
@@ -45,7 +52,7 @@ pub(super) fn found(found: &Found, file: &Path) -> String {
         line(server.name, format!("answers at {}; not supported yet", server.address));
     }
     for service in found.compose.iter().flat_map(|compose| &compose.services) {
-        if let Some(server) = service.server {
+        if let Some(server) = service.server.filter(|server| *server != "PostgreSQL") {
             line(server, format!("in service `{}`; not supported yet", service.name));
         }
     }
@@ -96,13 +103,31 @@ pub(super) fn done(platform: &str, found: Option<&Found>, made: &Made, places: &
     if found.is_some_and(Found::is_empty) {
         text.push_str("  add components to muster.yaml: nothing was found here that looks like data\n");
     }
+    let postgres = found.map(document::postgres).unwrap_or_default();
+    let preparations: Vec<(String, Preparation)> = postgres
+        .into_iter()
+        .filter_map(|(name, url)| Some((name, PostgresDriver::preparation_of(&url).ok()?)))
+        .collect();
+    for (name, _) in &preparations {
+        text.push_str(&format!(
+            "  make the role of `{name}` (below), and put its password into {} (mode 0600)\n",
+            document::password_file(name)
+        ));
+    }
     if made.file.is_some() {
         text.push_str("  read muster.yaml, above all `objectives`, then: muster config check\n");
     } else {
         text.push_str("  muster config check\n");
     }
+    if !preparations.is_empty() {
+        text.push_str("  muster survey             is everything there that a backup needs?\n");
+    }
     text.push_str("  muster backup\n");
-    let ignored = not_ignored(places);
+    for (name, preparation) in &preparations {
+        text.push_str(&format!("\nthe role of `{name}`:\n{preparation}"));
+    }
+    let secrets: Vec<_> = preparations.iter().map(|(name, _)| document::password_file(name)).collect();
+    let ignored = not_ignored(places, &secrets);
     if !ignored.is_empty() {
         text.push_str(&format!(
             "\nthis folder is under git: add these lines to .gitignore\n  {}\n",
@@ -118,12 +143,13 @@ pub(super) fn done(platform: &str, found: Option<&Found>, made: &Made, places: &
         "made": made,
         "found": found,
         "gitignore": ignored,
+        "prepare": preparations.into_iter().collect::<BTreeMap<_, _>>(),
     });
     Answer::new(text, document)
 }
 
 /// Lines that `.gitignore` lacks, if the folder belongs to a git repository.
-fn not_ignored(places: &Places<'_>) -> Vec<String> {
+fn not_ignored(places: &Places<'_>, secrets: &[String]) -> Vec<String> {
     let Some(folder) = places.file.parent() else { return Vec::new() };
     if !folder.ancestors().any(|above| above.join(".git").exists()) {
         return Vec::new();
@@ -139,5 +165,11 @@ fn not_ignored(places: &Places<'_>) -> Vec<String> {
         inside(places.repository, "/"),
         inside(&folder.join(".muster"), "/"),
     ];
-    wanted.into_iter().flatten().filter(|line| !present.contains(&line.trim_matches('/'))).collect()
+    let secrets = secrets.iter().map(|name| format!("/{name}"));
+    wanted
+        .into_iter()
+        .flatten()
+        .chain(secrets)
+        .filter(|line| !present.contains(&line.trim_matches('/')))
+        .collect()
 }
