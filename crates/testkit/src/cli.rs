@@ -114,6 +114,8 @@ impl Cli {
             .env("HOME", self.home.path())
             .env("TZ", "UTC")
             .env("LANG", "C.UTF-8")
+            // Clusters of this host, and of tests beside this one, are none of its business.
+            .env("PG_CLUSTER_CONF_ROOT", self.home.path().join("no-clusters"))
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         Running::begin(command, input, self.masks.clone())

@@ -225,3 +225,24 @@ fn a_data_directory_that_is_named_only_after_the_loss_is_where_the_cluster_comes
     assert_eq!(cluster.server.psql("postgres", "select n from t"), "1");
     cluster.assert_nothing_left();
 }
+
+#[test]
+fn a_backup_whose_session_is_ended_on_the_server_says_so_and_leaves_no_snapshot() {
+    let cluster = Cluster::new(Postgres::builder(Version::Fifteen));
+    let config = fs::read_to_string(cluster.platform.sandbox.config_file()).unwrap();
+    let slow = config.replace("    backup: {every: 1h}\n", "    backup: {every: 1h}\n    max_rate: 2MiB\n");
+    cluster.platform.sandbox.write_config(&slow);
+    let running = cluster.platform.cli.spawn(&["backup"]);
+    muster_testkit::wait_for("the stream", crate::platform::PATIENCE, || {
+        let sending = "select count(*) from pg_stat_progress_basebackup where backup_streamed > 1000000";
+        (cluster.server.psql("postgres", sending) == "1").then_some(())
+    });
+    cluster.server.psql("postgres", "select pg_terminate_backend(pid) from pg_stat_replication");
+    let ended = running.wait(crate::platform::PATIENCE);
+    ended.assert_exit(1);
+    assert!(ended.stderr.contains("[57P01]") && ended.stderr.contains("hint:"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("cannot read 0/"), "{}", ended.stderr);
+    assert_eq!(cluster.platform.list(), Vec::<String>::new());
+    assert_eq!(cluster.server.psql("postgres", "select count(*) from pg_replication_slots"), "0");
+    cluster.assert_nothing_left();
+}

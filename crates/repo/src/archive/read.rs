@@ -161,7 +161,10 @@ impl<'a> Reader<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     let path = path.strip_prefix("data").unwrap_or(path).to_owned();
-                    return Err(self.stop.fail(SourceError::Read { path, source }));
+                    // What a driver has said of it is better than that a file could not be read.
+                    let told = source.downcast::<SourceError>();
+                    let told = told.unwrap_or_else(|source| SourceError::Read { path, source });
+                    return Err(self.stop.fail(told));
                 }
             }
         }

@@ -78,8 +78,7 @@ fn a_table_that_may_not_be_read_is_named_with_the_grant_that_mends_it() {
 fn a_role_that_may_not_replicate_is_told_of_the_method_that_does_not_need_it() {
     let mut server = Postgres::start_new(Version::Fifteen);
     reader(&mut server);
-    let words =
-        ["no right to replicate", "ALTER ROLE muster REPLICATION;", "`method: logical` needs no such right"];
+    let words = ["no right to replicate", "ALTER ROLE muster REPLICATION;", "`method: logical` needs none"];
     expect(&component(&server), Kind::Unavailable, &words);
 }
 
