@@ -270,7 +270,8 @@ impl ComponentDriver for PostgresDriver {
         // The server's own mark says it even where open files cannot be seen.
         if let Ok(pid) = fs::read_to_string(data_dir.join("postmaster.pid"))
             && let Some(pid) = pid.lines().next().and_then(|line| line.trim().parse::<u32>().ok())
-            && Path::new("/proc").join(pid.to_string()).exists()
+            // After a crash the mark stays, and its number may belong to anybody by now.
+            && fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("post"))
         {
             let message = format!("PostgreSQL runs on {} (pid {pid})", data_dir.display());
             return Err(DriverError::new(Kind::Conflict, message).with_hint(
