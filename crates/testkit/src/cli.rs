@@ -170,7 +170,7 @@ mod tests {
         outcome.assert_exit(0);
         let mut names: Vec<_> = outcome.stdout.lines().filter_map(|l| l.split('=').next()).collect();
         names.sort_unstable();
-        assert_eq!(names, ["EXTRA", "HOME", "LANG", "PATH", "TZ"]);
+        assert_eq!(names, ["EXTRA", "HOME", "LANG", "PATH", "PG_CLUSTER_CONF_ROOT", "TZ"]);
     }
 
     #[test]
