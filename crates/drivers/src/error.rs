@@ -22,6 +22,12 @@ impl DriverError {
         Self { message: message.into(), kind, hint: None, source: None }
     }
 
+    /// Says what another error says, with its family and its next action.
+    pub fn of(error: &impl Explain) -> Self {
+        let hint = error.hint().map(|hint| hint.0);
+        Self { message: error.to_string(), kind: error.kind(), hint, source: None }
+    }
+
     /// Adds the next action.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -35,7 +35,7 @@ use std::{
 
 use muster_repo::source::Source;
 use muster_types::{
-    Clock, Explain, Kind, backup::Method, config::FilesComponent, event::Watcher, facts::ComponentFacts,
+    Clock, Kind, backup::Method, config::FilesComponent, event::Watcher, facts::ComponentFacts,
     plan::SwapMove,
 };
 
@@ -128,7 +128,7 @@ impl ComponentDriver for FilesDriver {
     ) -> Result<Box<dyn Source>, DriverError> {
         for path in &self.paths {
             match fs::symlink_metadata(path) {
-                Ok(metadata) if metadata.is_symlink() => return Err(explained(&source::link(path))),
+                Ok(metadata) if metadata.is_symlink() => return Err(DriverError::of(&source::link(path))),
                 // A raw copy takes what is there; a consistent one says what is missing before it reads for hours.
                 Err(error) if method == Method::Consistent => {
                     return Err(DriverError::new(
@@ -187,18 +187,9 @@ impl ComponentDriver for FilesDriver {
     fn swap(&self, moves: &[SwapMove]) -> Result<(), DriverError> {
         for one in moves {
             if fs::symlink_metadata(&one.target).is_ok_and(|found| found.is_symlink()) {
-                return Err(explained(&source::link(&one.target)));
+                return Err(DriverError::of(&source::link(&one.target)));
             }
         }
         swap::swap(moves, &[])
-    }
-}
-
-/// The same words for the same fault, whether it is found before or while reading.
-fn explained(error: &muster_repo::source::SourceError) -> DriverError {
-    let plain = DriverError::new(error.kind(), error.to_string());
-    match error.hint() {
-        Some(hint) => plain.with_hint(hint.0),
-        None => plain,
     }
 }

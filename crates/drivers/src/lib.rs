@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod processes;
 pub mod services;
 mod space;
+mod sql;
 pub mod sqlite;
 pub mod swap;
 

@@ -145,57 +145,42 @@ impl PostgresDriver {
         PostgresSource::new(backup, begun, paths, settings, self.clock.clone())
     }
 
-    /// Says of a database what its server tells: its files may lie on another host.
-    fn survey_database(&self) -> ComponentFacts {
-        let asked = Connection::open(&self.address, Purpose::Sql, &Unwatched);
-        let size = asked.ok().and_then(|mut connection| {
-            let sql = "SELECT pg_database_size(current_database())";
-            connection.value(sql, &Unwatched).ok()?.and_then(|text| text.parse().ok())
-        });
+    /// Says what the server itself tells: its files may lie on another host.
+    fn survey_server(&self, source: String) -> ComponentFacts {
+        let mut asked = Connection::open(&self.address, Purpose::Sql, &Unwatched).ok();
+        let fingerprint = asked.as_mut().and_then(|asked| asked.position(&Unwatched).ok()?);
+        let size = match self.method {
+            PostgresMethod::Physical => fingerprint.is_some().then_some(0),
+            PostgresMethod::Logical => asked.as_mut().and_then(|asked| {
+                let sql = "SELECT pg_database_size(current_database())";
+                asked.value(sql, &Unwatched).ok()??.parse().ok()
+            }),
+        };
         ComponentFacts {
             name: self.name.clone(),
-            source: format!("{}/{}", self.address, self.address.database),
+            source,
             is_present: size.is_some(),
             has_data: size.is_some(),
             size_bytes: size.unwrap_or_default(),
-            fingerprint: self.position(),
+            fingerprint,
             last_write: None,
             open_by: Vec::new(),
             beside: Vec::new(),
         }
-    }
-
-    /// Returns where the log of the server stands, as a mark of its state.
-    fn position(&self) -> Option<String> {
-        let mut connection = Connection::open(&self.address, Purpose::Sql, &Unwatched).ok()?;
-        // A standby writes no log of its own.
-        let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END";
-        connection.value(sql, &Unwatched).ok()?
     }
 }
 
 impl ComponentDriver for PostgresDriver {
     fn survey(&self) -> Result<ComponentFacts, DriverError> {
-        if self.method == PostgresMethod::Logical {
-            return Ok(self.survey_database());
-        }
         // Not the data directory: on a new host it may lie elsewhere, and its backups are still those of this server.
         let source = self.address.to_string();
+        if self.method == PostgresMethod::Logical {
+            return Ok(self.survey_server(format!("{source}/{}", self.address.database)));
+        }
         if self.data_dir.is_some() {
             return Ok(ComponentFacts { source, ..self.local()?.survey()? });
         }
-        let position = self.position();
-        Ok(ComponentFacts {
-            name: self.name.clone(),
-            source,
-            is_present: position.is_some(),
-            has_data: position.is_some(),
-            size_bytes: 0,
-            fingerprint: position,
-            last_write: None,
-            open_by: Vec::new(),
-            beside: Vec::new(),
-        })
+        Ok(self.survey_server(source))
     }
 
     fn look(&self, watcher: &dyn Watcher) -> Result<Look, DriverError> {
@@ -247,19 +232,16 @@ impl ComponentDriver for PostgresDriver {
         self.data_dir.iter().cloned().collect()
     }
 
-    fn verify(&self, request: &Verification<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
+    fn verify(&self, asked: &Verification<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
         let request = verify::Request {
             name: &self.name,
             bin_dir: self.bin_dir.as_deref(),
             data_dir: self.data_dir.as_deref(),
             database: &self.address.database,
-            places: request.places,
-            witness: request.witness,
-            assertions: request.assertions,
-            is_proof: request.is_proof,
+            asked,
         };
         // What was restored decides, not how the next backup will be taken.
-        match request.places.first() {
+        match asked.places.first() {
             Some(place) if logical::is_dump(place) => logical::verify(&request, watcher),
             _ => verify::verify(&request, watcher),
         }

@@ -36,6 +36,7 @@ use muster_types::{
     event::Watcher,
     facts::ComponentFacts,
     plan::SwapMove,
+    text::counted,
 };
 use rusqlite::{Connection, types::ValueRef};
 
@@ -206,10 +207,6 @@ impl ComponentDriver for SqliteDriver {
         self.check_place()?;
         swap::swap(moves, &SQLITE_COMPANIONS)
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Sizes and times of the database and its log: equal later means that nothing was written since.

@@ -149,7 +149,7 @@ fn chain(previous: &str, sequence: i64, entry: &str) -> String {
     hasher.update(previous.as_bytes());
     hasher.update(sequence.to_le_bytes());
     hasher.update(entry.as_bytes());
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    muster_types::text::hex(hasher.finalize())
 }
 
 #[cfg(test)]

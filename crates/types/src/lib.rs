@@ -18,6 +18,7 @@ pub mod objective;
 pub mod plan;
 pub mod report;
 pub mod secret;
+pub mod text;
 pub mod units;
 
 pub use clock::{Clock, FixedClock};

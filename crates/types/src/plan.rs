@@ -92,7 +92,7 @@ impl Plan {
     /// Returns the SHA-256 of the plan's JSON, in hex: what a person approves is what is executed.
     pub fn digest(&self) -> String {
         let json = serde_json::to_vec(self).expect("a plan has only text keys and finite numbers");
-        Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::text::hex(Sha256::digest(&json))
     }
 }
 

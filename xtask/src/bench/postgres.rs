@@ -11,7 +11,7 @@ use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, proces
 
 use anyhow::ensure;
 
-use super::{Case, measure::run};
+use super::{Case, Subject, measure::run};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// PostgreSQL refuses root.
@@ -81,15 +81,8 @@ impl Server {
         self.backups(muster).into_iter().chain(self.restores(muster)).collect()
     }
 
-    fn case(
-        &self,
-        verb: &'static str,
-        tool: &'static str,
-        line: String,
-        output: &str,
-        prepare: String,
-    ) -> Case {
-        Case { data: "postgres", verb, tool, line, output: Path::new(&self.folder).join(output), prepare }
+    fn subject<'a>(&'a self, muster: &'a str) -> Subject<'a> {
+        Subject { data: "postgres", component: "cluster", muster, folder: Path::new(&self.folder) }
     }
 
     fn backrest(&self) -> String {
@@ -98,7 +91,8 @@ impl Server {
 
     fn backups(&self, muster: &str) -> Vec<Case> {
         let (options, backrest) = (self.options(), self.backrest());
-        let case = |tool, line, output, prepare| self.case("backup", tool, line, output, prepare);
+        let subject = self.subject(muster);
+        let case = |tool, line, output, prepare| subject.case("backup", tool, line, output, prepare);
         let folders = "pgbackrest pgbackrest-log";
         vec![
             case(
@@ -140,7 +134,8 @@ impl Server {
 
     fn restores(&self, muster: &str) -> Vec<Case> {
         let (options, backrest) = (self.options(), self.backrest());
-        let case = |tool, line, output, prepare| self.case("restore", tool, line, output, prepare);
+        let subject = self.subject(muster);
+        let case = |tool, line, output, prepare| subject.case("restore", tool, line, output, prepare);
         let fresh = format!(
             "{BIN}/psql {options} -qX -d postgres -c 'drop database if exists back' -c 'create database back'"
         );

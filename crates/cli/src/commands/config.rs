@@ -14,6 +14,7 @@ use crate::{
     config::{self, ConfigError, Finding, LoadOptions, Loaded, Severity, SystemEnvironment},
     exit::Failure,
 };
+use muster_types::text::counted;
 
 pub(super) fn run(global: &Global, command: &ConfigCommand) -> Result<Answer, Failure> {
     match command {
@@ -104,8 +105,4 @@ fn document(loaded: &Loaded) -> Value {
         "checks": platform.checks.len(),
         "findings": loaded.warnings.iter().map(Finding::document).collect::<Vec<_>>(),
     })
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -22,6 +22,7 @@ use muster_types::{
     event::RunOutcome,
     objective::ObjectiveKind,
     report::{RunReport, StepState},
+    text::hex,
 };
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest, Sha256};
@@ -354,8 +355,8 @@ fn digests(folder: &std::path::Path) -> io::Result<BTreeMap<PathBuf, String>> {
     fs::read_dir(folder)?
         .map(|entry| {
             let path = entry?.path();
-            let digest = Sha256::digest(fs::read(&path)?);
-            Ok((path, digest.iter().map(|byte| format!("{byte:02x}")).collect()))
+            let digest = hex(Sha256::digest(fs::read(&path)?));
+            Ok((path, digest))
         })
         .collect()
 }

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{FINDINGS_MAX, Judged};
-use crate::sqlite::uri;
+use crate::{sql::identifier, sqlite::uri};
 
 /// The first bytes of a database.
 pub(crate) const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -84,7 +84,7 @@ fn look_inside(path: &Path, judged: &mut Judged) -> rusqlite::Result<()> {
     )?;
     let names = names.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     for name in names {
-        let query = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
+        let query = format!("SELECT count(*) FROM {}", identifier(&name));
         // A virtual table may need an extension that is not here: it is named without a count.
         let rows = database.query_row(&query, [], |row| row.get::<_, i64>(0)).ok();
         judged.tables.insert(name, rows.and_then(|rows| u64::try_from(rows).ok()));

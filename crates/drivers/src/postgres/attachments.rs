@@ -6,10 +6,11 @@
 
 use muster_types::{Kind, event::Watcher};
 
-use super::{address::Address, refusal::quoted, wire::Connection};
+use super::{address::Address, lsn::POSITION, refusal::quoted, wire::Connection};
 use crate::{
     DriverError,
     look::{Attachment, Attachments},
+    sql::literal,
 };
 
 /// How the names of Muster's slots begin.
@@ -23,8 +24,7 @@ pub(super) fn list(
 ) -> Result<Attachments, DriverError> {
     let sql = format!(
         "SELECT s.slot_name, \
-         CASE WHEN s.restart_lsn IS NULL THEN 'keeps no log' ELSE 'keeps ' || pg_size_pretty(pg_wal_lsn_diff(\
-         CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, s.restart_lsn)) \
+         CASE WHEN s.restart_lsn IS NULL THEN 'keeps no log' ELSE 'keeps ' || pg_size_pretty(pg_wal_lsn_diff({POSITION}, s.restart_lsn)) \
          || ' of log' END, \
          CASE WHEN s.active THEN 'process ' || s.active_pid || coalesce(' (' || nullif(a.application_name, '') || ')', '') END \
          FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid \
@@ -74,10 +74,10 @@ pub(super) fn remove(
         )));
     }
     for slot in &listed.found {
-        let name = slot.name.replace('\'', "''");
+        let name = literal(&slot.name);
         // One that somebody has dropped meanwhile is gone as it should be.
         let sql = format!(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}'"
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {name}"
         );
         connection.query(&sql, watcher)?;
     }

@@ -102,7 +102,7 @@ fn dump(
         watcher.begin("take a snapshot", None);
         let mut snapshot = Snapshot::take(address, clock, watcher)?;
         let mut description = Description::read(&mut snapshot.look, watcher)?;
-        let fingerprint = position(&mut snapshot.look, watcher)?;
+        let fingerprint = snapshot.look.position(watcher)?.unwrap_or_default();
         let binaries = Binaries::find_to_dump(bin_dir, major(description.version))?;
         description.dumped_by = full_version(&binaries.program("pg_dump")).unwrap_or_default();
         let programs =
@@ -227,13 +227,6 @@ fn write_rest(
     }
     reading.warnings.extend(programs.run("pg_dumpall", &args, watcher)?);
     Ok(has_passwords)
-}
-
-/// Where the server's log stands: a mark of its state.
-fn position(connection: &mut super::wire::Connection, watcher: &dyn Watcher) -> Result<String, DriverError> {
-    let sql = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-               ELSE pg_catalog.pg_current_wal_lsn() END";
-    Ok(connection.value(sql, watcher)?.unwrap_or_default())
 }
 
 /// What stands for a database in the list of a backup's paths, which holds absolute paths only.

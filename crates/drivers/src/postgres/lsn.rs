@@ -2,6 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+/// Where the log of a server stands; a standby writes none of its own.
+pub(super) const POSITION: &str = "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+     ELSE pg_catalog.pg_current_wal_lsn() END";
+
 /// A log sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Lsn(pub(super) u64);

@@ -6,7 +6,7 @@
 use muster_types::Kind;
 
 use super::{address::Address, role, wire::Purpose};
-use crate::DriverError;
+use crate::{DriverError, sql::identifier};
 
 /// An error or a notice of the server.
 #[derive(Debug, Clone, Default)]
@@ -92,9 +92,14 @@ pub(super) fn hba_lines(address: &Address) -> Vec<String> {
     lines
 }
 
+/// Tells whether the server refused with this SQLSTATE: [`refused`] writes it into the text.
+pub(super) fn has_code(error: &DriverError, code: &str) -> bool {
+    error.to_string().contains(&format!("[{code}]"))
+}
+
 /// Quotes a name for SQL where it must be.
 pub(super) fn quoted(name: &str) -> String {
     let is_plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit());
-    if is_plain && !name.is_empty() { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if is_plain && !name.is_empty() { name.to_owned() } else { identifier(name) }
 }

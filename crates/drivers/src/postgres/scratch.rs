@@ -37,8 +37,9 @@ use super::{
     address::{Address, TlsMode},
     binaries::{Binaries, diverting},
     place::{Owner, failed},
+    ready::major,
     settings::Server,
-    verify::{not_run, told},
+    verify::told,
     wire::{Connection, Purpose},
 };
 use crate::{
@@ -105,7 +106,7 @@ pub(super) fn make_cluster(
     invocation.folder = Some(place.to_owned());
     invocation.without = diverting();
     invocation.env = vec![("LC_ALL".into(), "C".into()), ("TZ".into(), "UTC".into())];
-    let ended = invocation.run(watcher).map_err(not_run)?;
+    let ended = invocation.run(watcher).map_err(|error| DriverError::of(&error))?;
     if ended.is_success() {
         return Ok(());
     }
@@ -219,9 +220,13 @@ impl ScratchServer {
 
     /// Returns the errors that the server has logged so far, each with its code before it, `58P01 ERROR:  …`.
     pub(super) fn logged_errors(&self) -> Vec<String> {
-        let log = fs::read(self.place.join(FOLDER).join("log")).unwrap_or_default();
         let is_error = |line: &&str| ["ERROR:", "FATAL:", "PANIC:"].iter().any(|word| line.contains(word));
-        String::from_utf8_lossy(&log).lines().filter(is_error).map(ToOwned::to_owned).collect()
+        self.log().lines().filter(is_error).map(ToOwned::to_owned).collect()
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read(self.place.join(FOLDER).join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// Shuts it down cleanly, so that its files can be used.
@@ -259,8 +264,7 @@ impl ScratchServer {
 
     /// Says why the server has ended; the code at the beginning of a line tells whose fault it is.
     fn judge_log(&self) -> DriverError {
-        let log = fs::read(self.place.join(FOLDER).join("log")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = self.log();
         let fatal = log.lines().rev().find(|line| line.contains("PANIC:") || line.contains("FATAL:"));
         let line = fatal.or_else(|| log.lines().last()).unwrap_or("it said nothing");
         let (code, text) = line.split_once(' ').unwrap_or(("", line));
@@ -409,7 +413,7 @@ fn settings(server: &Server, fate: Fate, base: &str) -> Vec<String> {
         ("log_statement", "none".into()),
         ("cluster_name", "muster scratch".into()),
     ];
-    let major = server.version / 10_000;
+    let major = major(server.version);
     if major >= 17 {
         pairs.extend([
             ("event_triggers", "off".into()),

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! muster-settings/server.json      what the server is: version, identity, positions, extensions, collations
-//! muster-settings/postgresql.conf, pg_hba.conf, …
+//! muster-settings/outside/…        the files that lie elsewhere, below their absolute paths
 //! ```
 //!
 //! It never changes a setting. Read next: `ready.rs`.
@@ -20,12 +20,15 @@ use super::{
     base_backup::{Begun, Ended},
     wire::Connection,
 };
-use crate::DriverError;
+use crate::{DriverError, sql::literal};
 
 /// The folder in the data directory of a backup.
 pub(super) const FOLDER: &str = "muster-settings";
 /// The file in it that says what the server is.
 pub(super) const SERVER: &str = "server.json";
+
+/// Name and version of each extension of the database of the connection.
+pub(super) const EXTENSIONS: &str = "SELECT extname || ' ' || extversion FROM pg_extension ORDER BY 1";
 
 /// What the server is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -112,17 +115,9 @@ impl Settings {
                 server.outside.push(path.clone());
             }
         }
-        let mut lines = |sql: &str| -> Result<Vec<String>, DriverError> {
-            Ok(connection
-                .query(sql, watcher)?
-                .into_iter()
-                .filter_map(|row| row.into_iter().next()?)
-                .collect())
-        };
-        server.extensions = lines("SELECT extname || ' ' || extversion FROM pg_extension ORDER BY 1")?;
-        server.collations = lines(
-            "SELECT datname || ' ' || datlocprovider::text || ' ' || coalesce(datcollversion, '-') FROM pg_database ORDER BY 1",
-        )?;
+        server.extensions = connection.column(EXTENSIONS, watcher)?;
+        let collations = "SELECT datname || ' ' || datlocprovider::text || ' ' || coalesce(datcollversion, '-') FROM pg_database ORDER BY 1";
+        server.collations = connection.column(collations, watcher)?;
         let mut settings = Self { server, texts: Vec::new(), warnings: Vec::new(), is_told: false };
         if !settings.server.outside.is_empty() {
             settings.read_outside(connection, watcher)?;
@@ -138,14 +133,13 @@ impl Settings {
     ) -> Result<(), DriverError> {
         // Files that the main file includes are settings too.
         let included = "SELECT DISTINCT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL ORDER BY 1";
-        for row in connection.query(included, watcher)? {
-            let Some(path) = row.into_iter().next().flatten().map(PathBuf::from) else { continue };
+        for path in connection.column(included, watcher)?.into_iter().map(PathBuf::from) {
             if !path.starts_with(&self.server.data_directory) && !self.server.outside.contains(&path) {
                 self.server.outside.push(path);
             }
         }
         for path in self.server.outside.clone() {
-            let sql = format!("SELECT pg_read_file('{}')", path.display().to_string().replace('\'', "''"));
+            let sql = format!("SELECT pg_read_file({})", literal(&path.display().to_string()));
             match connection.value(&sql, watcher) {
                 Ok(content) => self.texts.push((stored_name(&path), content.unwrap_or_default())),
                 Err(error) if error.kind() == Kind::Interrupted => return Err(error),
@@ -165,10 +159,9 @@ impl Settings {
         let sql = "SELECT name || ' = ' || quote_literal(setting) FROM pg_settings \
                    WHERE source = 'configuration file' AND name NOT IN \
                    ('data_directory', 'config_file', 'hba_file', 'ident_file', 'external_pid_file') ORDER BY 1";
-        let rows = connection.query(sql, watcher)?;
         let mut text =
             String::from("# Written by Muster from pg_settings: the file itself could not be read.\n");
-        for line in rows.into_iter().filter_map(|row| row.into_iter().next()?) {
+        for line in connection.column(sql, watcher)? {
             text.push_str(&line);
             text.push('\n');
         }

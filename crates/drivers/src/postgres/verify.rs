@@ -10,28 +10,25 @@
 //!
 //! Read next: `scratch.rs`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use muster_types::{Explain, Kind, backup::Witness, config::Assertion, event::Watcher};
+use muster_types::{Explain, Kind, backup::Witness, config::Assertion, event::Watcher, text::counted};
 
 use super::{
     binaries::{Binaries, TO_OPEN},
     lsn::Lsn,
     place::{self, Owner},
-    refusal::quoted,
+    refusal::{has_code, quoted},
     scratch::{Fate, ScratchServer},
     settings::{self, Server},
     wire::Connection,
 };
 use crate::{
     DriverError,
-    command::{CommandError, Ended, Exit, Invocation},
-    component::Verified,
+    command::{Ended, Exit, Invocation},
+    component::{Verification, Verified},
     expect,
+    sql::literal,
 };
 
 /// Asks whether every value of a database's libraries can be loaded; `58P01` means that there is no such file.
@@ -55,10 +52,7 @@ pub(super) struct Request<'a> {
     pub(super) data_dir: Option<&'a Path>,
     /// The database that assertions are asked in.
     pub(super) database: &'a str,
-    pub(super) places: &'a [PathBuf],
-    pub(super) witness: &'a Witness,
-    pub(super) assertions: &'a [Assertion],
-    pub(super) is_proof: bool,
+    pub(super) asked: &'a Verification<'a>,
 }
 
 /// Verifies restored files.
@@ -66,7 +60,7 @@ pub(super) struct Request<'a> {
 /// # Errors
 /// `Corrupt`: this backup is damaged. Everything else says nothing about the backup.
 pub(super) fn verify(request: &Request<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
-    let Some(data) = request.places.first() else {
+    let Some(data) = request.asked.places.first() else {
         return Err(damaged(request.name, "it holds no data directory"));
     };
     let version = fs::read_to_string(data.join("PG_VERSION")).unwrap_or_default();
@@ -74,31 +68,51 @@ pub(super) fn verify(request: &Request<'_>, watcher: &dyn Watcher) -> Result<Ver
         return Err(damaged(request.name, "it has no PG_VERSION: it is no data directory"));
     };
     let server = server(data, major);
-    let binaries = match Binaries::find(request.bin_dir, major, TO_OPEN) {
+    let binaries = match programs(request, major, TO_OPEN)? {
         Ok(binaries) => binaries,
-        Err(error) if error.kind() == Kind::Unavailable => {
-            let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
-            return Ok(Verified {
-                summary: "written, not opened".into(),
-                doubts: vec![format!("{error}{hint}")],
-            });
-        }
-        Err(error) => return Err(error),
+        Err(unopened) => return Ok(unopened),
     };
     watcher.begin("verify", None);
     let owner = Owner::find(request.data_dir, data)?;
-    place::prepare(request.places, owner)?;
+    place::prepare(request.asked.places, owner)?;
     // A server that was started on these files has changed them: it was only started when they were right.
     if data.join("backup_label").exists() {
         check_manifest(&binaries, data, request.name, watcher)?;
     }
     watcher.begin("recover", None);
-    let scratch = ScratchServer::start(&binaries, request.places, &server, owner, Fate::Kept, watcher)?;
+    let scratch = ScratchServer::start(&binaries, request.asked.places, &server, owner, Fate::Kept, watcher)?;
     let summary = look(request, &binaries, &scratch, watcher);
     let stopped = scratch.stop();
     let verified = summary?;
     stopped?;
     Ok(verified)
+}
+
+/// Finds the programs that open a backup; a host without them leaves it unopened, which says nothing of the backup.
+pub(super) fn programs(
+    request: &Request<'_>,
+    major: u32,
+    needed: &[&str],
+) -> Result<Result<Binaries, Verified>, DriverError> {
+    match Binaries::find(request.bin_dir, major, needed) {
+        Err(error) if error.kind() == Kind::Unavailable => {
+            let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
+            Ok(Err(unopened(format!("{error}{hint}"))))
+        }
+        found => found.map(Ok),
+    }
+}
+
+/// What is known of a backup that this host cannot open.
+pub(super) fn unopened(doubt: String) -> Verified {
+    Verified { summary: "written, not opened".into(), doubts: vec![doubt] }
+}
+
+/// Names what a newer version has promised of a backup.
+pub(super) fn unknown_witness(name: &str, what: &str) -> DriverError {
+    let message = format!("the backup of `{name}` promises `{what}`, which this version cannot compute");
+    DriverError::new(Kind::Unavailable, message)
+        .with_hint("use the version of Muster that took the backup, or a newer one")
 }
 
 /// What the backup says of its server; a backup without it is of its major version at least.
@@ -123,7 +137,8 @@ fn check_manifest(
         format!("--ignore={}", settings::FOLDER),
         data.display().to_string(),
     ];
-    let ended = Invocation::new(argv, Duration::MAX / 4).run(watcher).map_err(not_run)?;
+    let ended =
+        Invocation::new(argv, Duration::MAX / 4).run(watcher).map_err(|error| DriverError::of(&error))?;
     if ended.is_success() {
         return Ok(());
     }
@@ -137,36 +152,35 @@ fn look(
     watcher: &dyn Watcher,
 ) -> Result<Verified, DriverError> {
     let mut main = scratch.connect("template1", watcher)?;
-    compare(&mut main, request.witness, request.name, watcher)?;
-    let databases: Vec<String> =
-        main.query(DATABASES, watcher)?.into_iter().filter_map(|row| row.into_iter().next()?).collect();
+    compare(&mut main, request.asked.witness, request.name, watcher)?;
+    let databases = main.column(DATABASES, watcher)?;
     let mut doubts = Vec::new();
     for database in &databases {
         let mut connection = scratch.connect(database, watcher)?;
         doubts.extend(strangers(&mut connection, database, watcher)?);
     }
-    if !scratch.has_own_network() && request.is_proof {
+    if !scratch.has_own_network() && request.asked.is_proof {
         log::warn!(
             "the kernel gave the scratch server no network of its own: its settings alone keep it apart"
         );
     }
     let mut parts = vec![format!("recovered, {}", counted(databases.len(), "database"))];
-    if request.is_proof && doubts.is_empty() {
+    if request.asked.is_proof && doubts.is_empty() {
         watcher.begin("check pages and indexes", None);
         check_pages(&databases, binaries, scratch, request.name, watcher)?;
         parts.push("pages and indexes ok".into());
     }
-    if !request.assertions.is_empty() {
+    if !request.asked.assertions.is_empty() {
         let mut connection = scratch.connect(request.database, watcher).map_err(|error| {
             damaged(
                 request.name,
                 &format!("its database {} does not open: {error}", quoted(request.database)),
             )
         })?;
-        for assertion in request.assertions {
+        for assertion in request.asked.assertions {
             evaluate(&mut connection, assertion, watcher)?;
         }
-        parts.push(format!("{} held", counted(request.assertions.len(), "assertion")));
+        parts.push(format!("{} held", counted(request.asked.assertions.len(), "assertion")));
     }
     Ok(Verified { summary: parts.join(", "), doubts })
 }
@@ -197,13 +211,7 @@ fn compare(
                 }
                 continue;
             }
-            other => {
-                return Err(DriverError::new(
-                    Kind::Unavailable,
-                    format!("the backup of `{name}` promises `{other}`, which this version cannot compute"),
-                )
-                .with_hint("use the version of Muster that took the backup, or a newer one"));
-            }
+            other => return Err(unknown_witness(name, other)),
         };
         if found.as_deref() != Some(expected) {
             let found = found.unwrap_or_else(|| "nothing".into());
@@ -220,25 +228,24 @@ fn strangers(
     watcher: &dyn Watcher,
 ) -> Result<Vec<String>, DriverError> {
     let mut doubts = Vec::new();
-    for row in connection.query(LIBRARIES, watcher)? {
-        let Some(library) = row.into_iter().next().flatten() else { continue };
-        let sql = format!("LOAD '{}'", library.replace('\'', "''"));
+    for library in connection.column(LIBRARIES, watcher)? {
+        let sql = format!("LOAD {}", literal(&library));
         // Some libraries can only be loaded at the start; those are there.
         if let Err(error) = connection.query(&sql, watcher) {
             if error.kind() == Kind::Interrupted {
                 return Err(error);
             }
-            if error.to_string().contains("[58P01]") {
+            if has_code(&error, "58P01") {
                 doubts.push(format!(
                     "database {database} needs the library {library}, which this host does not have"
                 ));
             }
         }
     }
-    let rows = connection.query(COLLATIONS, watcher)?;
+    let collations = connection.column(COLLATIONS, watcher)?;
     doubts.extend(
-        rows.into_iter()
-            .filter_map(|row| row.into_iter().next()?)
+        collations
+            .into_iter()
             .map(|text| format!("{text}: indexes over text may be wrong here, REINDEX them (in {database})")),
     );
     Ok(doubts)
@@ -260,7 +267,8 @@ fn check_pages(
         }
     }
     let args = ["--all", "--heapallindexed", "--install-missing", "--no-password", "--jobs=2"];
-    let ended = scratch.run(binaries, "pg_amcheck", &args, watcher).map_err(not_run)?;
+    let ended =
+        scratch.run(binaries, "pg_amcheck", &args, watcher).map_err(|error| DriverError::of(&error))?;
     for mut connection in without {
         connection.query("DROP EXTENSION IF EXISTS amcheck", watcher)?;
     }
@@ -301,14 +309,6 @@ pub(super) fn damaged(name: &str, why: &str) -> DriverError {
         .with_hint("take an older one: `muster list`, then `muster restore --to ID`")
 }
 
-pub(super) fn not_run(error: CommandError) -> DriverError {
-    let plain = DriverError::new(error.kind(), error.to_string());
-    match error.hint() {
-        Some(hint) => plain.with_hint(hint.0),
-        None => plain,
-    }
-}
-
 pub(super) fn told(ended: &Ended) -> String {
     ended.last_lines(2).replace('\n', "; ")
 }
@@ -318,8 +318,4 @@ fn first_lines(ended: &Ended) -> String {
     let text = ended.stdout.text();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
     if lines.is_empty() { told(ended) } else { lines.join("; ") }
-}
-
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

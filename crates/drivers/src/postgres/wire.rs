@@ -30,6 +30,7 @@ use postgres_protocol::{
 
 use super::{
     address::{Address, TlsMode},
+    lsn::POSITION,
     refusal::{self, Said},
     tls::{self, TlsStream},
 };
@@ -129,6 +130,22 @@ impl Connection {
             Ok(Err(row)) => Err(shape(sql, &format!("{} columns", row.len()))),
             Err(rows) => Err(shape(sql, &format!("{} rows", rows.len()))),
         }
+    }
+
+    /// Runs a query for its first column; SQL's null is left out.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub(super) fn column(&mut self, sql: &str, watcher: &dyn Watcher) -> Result<Vec<String>, DriverError> {
+        Ok(self.query(sql, watcher)?.into_iter().filter_map(|row| row.into_iter().next()?).collect())
+    }
+
+    /// Returns where the server's log stands, as a mark of its state.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub(super) fn position(&mut self, watcher: &dyn Watcher) -> Result<Option<String>, DriverError> {
+        self.value(&format!("SELECT {POSITION}"), watcher)
     }
 
     /// Sends a command whose answer is read with [`Self::receive`].

@@ -8,12 +8,12 @@
 
 use std::path::Path;
 
-use muster_types::{Kind, backup::Witness, event::Watcher};
+use muster_types::{Kind, backup::Witness, event::Watcher, text::hex};
 use rusqlite::{Connection, types::ValueRef};
 use sha2::{Digest, Sha256};
 
 use super::open;
-use crate::DriverError;
+use crate::{DriverError, sql::identifier};
 
 /// Rows between two looks at the watcher.
 const ROWS_PER_LOOK: u64 = 1_000;
@@ -82,7 +82,7 @@ fn schema(database: &Connection) -> rusqlite::Result<String> {
             add(&mut hasher, row.get_ref(column)?);
         }
     }
-    Ok(hex(hasher))
+    Ok(hex(hasher.finalize()))
 }
 
 /// Names of all tables that hold rows of their own.
@@ -101,8 +101,8 @@ fn hash_table(
 ) -> Result<(u64, String), DriverError> {
     let unreadable = |error| open::unreadable(shown, error);
     let columns = stored_columns(database, table).map_err(unreadable)?;
-    let list: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-    let sql = format!("select {} from {} not indexed", list.join(", "), quoted(table));
+    let list: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
+    let sql = format!("select {} from {} not indexed", list.join(", "), identifier(table));
     let mut statement = database.prepare(&sql).map_err(unreadable)?;
     let mut rows = statement.query([]).map_err(unreadable)?;
     let mut hasher = Sha256::new();
@@ -116,7 +116,7 @@ fn hash_table(
             return Err(open::cancelled());
         }
     }
-    Ok((count, hex(hasher)))
+    Ok((count, hex(hasher.finalize())))
 }
 
 fn stored_columns(database: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
@@ -144,12 +144,4 @@ fn add(hasher: &mut Sha256, value: ValueRef<'_>) {
             hasher.update(bytes);
         }
     }
-}
-
-fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -12,12 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_types::{Kind, event::Watcher};
+use muster_types::{Kind, event::Watcher, text::hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
-use super::super::{place::failed, ready::major, wire::Connection};
+use super::super::{place::failed, ready::major, settings::EXTENSIONS, wire::Connection};
 use crate::DriverError;
 
 /// The file's name.
@@ -73,9 +73,7 @@ impl Description {
             ctype: ask(&of_database("datctype"))?,
             ..Self::default()
         };
-        let rows =
-            connection.query("SELECT extname || ' ' || extversion FROM pg_extension ORDER BY 1", watcher)?;
-        description.extensions = rows.into_iter().filter_map(|row| row.into_iter().next()?).collect();
+        description.extensions = connection.column(EXTENSIONS, watcher)?;
         Ok(description)
     }
 
@@ -114,7 +112,7 @@ pub(super) fn mark(path: &Path, watcher: &dyn Watcher) -> Result<Mark, DriverErr
     loop {
         let count = file.read(&mut buffer).map_err(read)?;
         if count == 0 {
-            return Ok(Mark { size_bytes, sha256: hex(&hasher.finalize()) });
+            return Ok(Mark { size_bytes, sha256: hex(hasher.finalize()) });
         }
         if watcher.is_cancelled() {
             return Err(DriverError::new(Kind::Interrupted, "stopped"));
@@ -123,9 +121,4 @@ pub(super) fn mark(path: &Path, watcher: &dyn Watcher) -> Result<Mark, DriverErr
         size_bytes += count as u64;
         watcher.advance(count as u64);
     }
-}
-
-/// Writes bytes as hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

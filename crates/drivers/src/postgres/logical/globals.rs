@@ -7,8 +7,11 @@
 
 use muster_types::event::Watcher;
 
-use super::super::{refusal::quoted, wire::Connection};
-use crate::DriverError;
+use super::super::{
+    refusal::{has_code, quoted},
+    wire::Connection,
+};
+use crate::{DriverError, sql::identifier};
 
 /// Applies the text to a scratch server whose first role is `superuser`.
 ///
@@ -20,13 +23,13 @@ pub(super) fn apply(
     superuser: &str,
     watcher: &dyn Watcher,
 ) -> Result<(), DriverError> {
-    let own = format!("\"{}\"", superuser.replace('"', "\"\""));
+    let own = identifier(superuser);
     let made = [format!("CREATE ROLE {own}"), format!("CREATE ROLE {}", quoted(superuser))];
     for statement in statements(text) {
         match connection.query(&in_place(&statement), watcher) {
             Ok(_) => {}
             // `initdb` has made this one already.
-            Err(error) if error.to_string().contains("[42710]") && made.contains(&statement) => {}
+            Err(error) if has_code(&error, "42710") && made.contains(&statement) => {}
             Err(error) => return Err(error),
         }
     }

@@ -15,7 +15,7 @@ use super::super::{
     binaries::{Binaries, diverting},
     refusal::quoted,
     tls::SYSTEM_ROOTS,
-    verify::{not_run, told},
+    verify::told,
 };
 use crate::{
     DriverError,
@@ -61,7 +61,7 @@ impl Programs<'_> {
         invocation.env = environment(self.address, &self.application);
         invocation.without = diverting();
         invocation.secrets = self.address.password().into_iter().collect();
-        let ended = invocation.run(watcher).map_err(not_run)?;
+        let ended = invocation.run(watcher).map_err(|error| DriverError::of(&error))?;
         if ended.is_success() {
             return Ok(warnings(program, &ended));
         }

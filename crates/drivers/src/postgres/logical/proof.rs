@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_types::{Explain, Kind, backup::Witness, event::Watcher};
+use muster_types::{Explain, Kind, backup::Witness, event::Watcher, text::counted};
 
 use super::{
     super::{
@@ -23,14 +23,14 @@ use super::{
         place::{Owner, failed},
         scratch::{self, Fate, ScratchServer, make_cluster},
         settings::Server,
-        verify::{self, Request, counted, damaged, not_run, told},
+        verify::{self, Request, damaged, told},
         wire::Connection,
     },
     DUMP, GLOBALS, SCHEMA,
     description::{self, Description},
     globals, jobs, read, snapshot, witness,
 };
-use crate::{DriverError, component::Verified};
+use crate::{DriverError, component::Verified, sql::identifier};
 
 /// The folder of the scratch cluster.
 pub(super) const FOLDER: &str = "muster-scratch";
@@ -49,7 +49,7 @@ pub(in super::super) fn verify(
     request: &Request<'_>,
     watcher: &dyn Watcher,
 ) -> Result<Verified, DriverError> {
-    let Some(place) = request.places.first() else {
+    let Some(place) = request.asked.places.first() else {
         return Err(damaged(request.name, "it holds no dump"));
     };
     refuse_unknown(request)?;
@@ -59,13 +59,9 @@ pub(in super::super) fn verify(
     let Some(major) = description.dumped_by_major() else {
         return Err(damaged(request.name, "its server.json does not say which pg_dump wrote it"));
     };
-    let binaries = match Binaries::find(request.bin_dir, major, TO_RESTORE) {
+    let binaries = match verify::programs(request, major, TO_RESTORE)? {
         Ok(binaries) => binaries,
-        Err(error) if error.kind() == Kind::Unavailable => {
-            let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
-            return Ok(open(format!("{error}{hint}")));
-        }
-        Err(error) => return Err(error),
+        Err(unopened) => return Ok(unopened),
     };
     // The server ends before its folder goes: what is declared last goes first.
     let cluster = Folder::make(place.join(FOLDER))?;
@@ -95,7 +91,7 @@ fn refuse_unknown(request: &Request<'_>) -> Result<(), DriverError> {
                 .iter()
                 .any(|known| if known.ends_with(':') { name.starts_with(known) } else { name == *known })
     };
-    let Some(unknown) = request.witness.keys().find(|name| !is_known(name)) else { return Ok(()) };
+    let Some(unknown) = request.asked.witness.keys().find(|name| !is_known(name)) else { return Ok(()) };
     let message =
         format!("the backup of `{}` promises `{unknown}`, which this version cannot compute", request.name);
     Err(DriverError::new(Kind::Unavailable, message)
@@ -114,7 +110,7 @@ fn check_files(
         return Err(bad(description::NAME, "is missing"));
     }
     let mark = description::mark(&path, watcher)?;
-    if request.witness.get(witness::MANIFEST).is_some_and(|expected| *expected != mark.sha256) {
+    if request.asked.witness.get(witness::MANIFEST).is_some_and(|expected| *expected != mark.sha256) {
         return Err(bad(description::NAME, "is not as it was written"));
     }
     let description: Description = serde_json::from_str(&read(&path)?)
@@ -166,14 +162,13 @@ pub(super) struct Proof<'a> {
 impl Proof<'_> {
     fn run(&self, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
         let database = &self.description.database;
-        // One of the two is in the way when the dump is of it.
-        let other = if database == "template1" { "postgres" } else { "template1" };
+        let other = self.other_database();
         let mut main = self.scratch.connect(other, watcher)?;
         let roles = read(&self.place.join(GLOBALS))?;
         if let Err(error) = globals::apply(&mut main, &roles, &self.description.superuser, watcher) {
             return self.judge(GLOBALS, error.kind(), &error.to_string());
         }
-        let name = format!("\"{}\"", database.replace('"', "\"\""));
+        let name = identifier(database);
         if ["postgres", "template1"].contains(&database.as_str()) {
             main.query(&format!("ALTER DATABASE {name} IS_TEMPLATE false"), watcher)?;
             main.query(&format!("DROP DATABASE {name}"), watcher)?;
@@ -191,7 +186,10 @@ impl Proof<'_> {
             dump.display().to_string(),
         ];
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let ended = self.scratch.run(self.binaries, "pg_restore", &args, watcher).map_err(not_run)?;
+        let ended = self
+            .scratch
+            .run(self.binaries, "pg_restore", &args, watcher)
+            .map_err(|error| DriverError::of(&error))?;
         if !ended.is_success() {
             // The program tells the table, the server's log the code.
             let logged = self.scratch.logged_errors();
@@ -210,7 +208,7 @@ impl Proof<'_> {
         let rows = self.compare(watcher)?;
         doubts.extend(self.compare_schema(watcher)?);
         let mut parts = vec![format!("restored, {}", rows)];
-        let assertions = self.request.assertions;
+        let assertions = self.request.asked.assertions;
         if !assertions.is_empty() {
             watcher.begin("ask the assertions", None);
             let mut connection = self.scratch.connect(database, watcher)?;
@@ -241,7 +239,7 @@ impl Proof<'_> {
             || why.contains("shared_preload_libraries");
         if is_lacking {
             let found = format!("this host cannot restore it: {why}");
-            return Ok(open(found));
+            return Ok(verify::unopened(found));
         }
         Err(damaged(self.request.name, &format!("it cannot be restored ({step}): {why}")))
     }
@@ -257,7 +255,7 @@ impl Proof<'_> {
         }
         witness::add_others(&mut found, &mut connection, watcher)?;
         let sequences = witness::restored_sequences(&witness::sequences(&mut connection, watcher)?);
-        let expected = self.request.witness;
+        let expected = self.request.asked.witness;
         for known in witness::KNOWN {
             for (name, expected) in expected.iter().filter(|(name, _)| name.starts_with(known)) {
                 let value = if known == "sequence:" {
@@ -288,14 +286,14 @@ impl Proof<'_> {
         ))
     }
 
+    /// A database of the scratch cluster to work from: one of the two is in the way when the dump is of it.
+    pub(super) fn other_database(&self) -> &'static str {
+        if self.description.database == "template1" { "postgres" } else { "template1" }
+    }
+
     fn connect(&self, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
         let mut connection = self.scratch.connect(&self.description.database, watcher)?;
         snapshot::steady(&mut connection, watcher)?;
         Ok(connection)
     }
-}
-
-/// A proof that could not be made here.
-fn open(doubt: String) -> Verified {
-    Verified { summary: "written, not opened".into(), doubts: vec![doubt] }
 }

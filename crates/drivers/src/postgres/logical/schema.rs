@@ -10,13 +10,16 @@ use super::{
     super::{
         binaries::{connection_string, full_version},
         refusal::quoted,
-        verify::{damaged, not_run, told},
+        verify::{damaged, told},
     },
     SCHEMA,
     proof::{FOLDER, Proof},
     read, witness,
 };
-use crate::DriverError;
+use crate::{
+    DriverError,
+    sql::{identifier, literal},
+};
 
 /// What `pg_dump` writes into the folder of the scratch cluster.
 const RESTORED: &str = "restored.sql";
@@ -29,7 +32,7 @@ impl Proof<'_> {
     /// Some expressions come back in other words (`x IN (…)` over `varchar`), once. So when the texts differ, the backup's
     /// own text is restored too: what is the same must then be written with the same words.
     pub(super) fn compare_schema(&self, watcher: &dyn Watcher) -> Result<Option<String>, DriverError> {
-        let Some(hash) = self.request.witness.get(witness::SCHEMA) else { return Ok(None) };
+        let Some(hash) = self.request.asked.witness.get(witness::SCHEMA) else { return Ok(None) };
         watcher.begin("compare the schema", None);
         let told = read(&self.place.join(SCHEMA))?;
         if witness::schema_hash(&told) != *hash {
@@ -40,13 +43,12 @@ impl Proof<'_> {
             return Ok(None);
         }
         let again = "muster schema";
-        let name = format!("\"{again}\"");
-        let other = if self.description.database == "template1" { "postgres" } else { "template1" };
-        let mut main = self.scratch.connect(other, watcher)?;
+        let name = identifier(again);
+        let mut main = self.scratch.connect(self.other_database(), watcher)?;
         main.query(
             &format!(
-                "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{}' LOCALE 'C'",
-                self.description.encoding.replace('\'', "''")
+                "CREATE DATABASE {name} TEMPLATE template0 ENCODING {} LOCALE 'C'",
+                literal(&self.description.encoding)
             ),
             watcher,
         )?;
@@ -84,7 +86,10 @@ impl Proof<'_> {
             format!("--dbname={}", connection_string(database)),
         ];
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let ended = self.scratch.run(self.binaries, "pg_dump", &args, watcher).map_err(not_run)?;
+        let ended = self
+            .scratch
+            .run(self.binaries, "pg_dump", &args, watcher)
+            .map_err(|error| DriverError::of(&error))?;
         if !ended.is_success() {
             let message =
                 format!("the schema of {} could not be dumped again: {}", quoted(database), told(&ended));

@@ -26,11 +26,14 @@ use muster_types::{Clock, Kind, Timestamp, event::Watcher};
 
 use super::super::{
     address::Address,
-    refusal::quoted,
+    refusal::{has_code, quoted},
     wire::{Connection, Purpose},
 };
 use super::witness;
-use crate::DriverError;
+use crate::{
+    DriverError,
+    sql::{identifier, literal},
+};
 
 /// How long to sleep between two looks at the locks of `pg_dump`.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -55,8 +58,7 @@ impl Relation {
 
     /// As SQL needs it, whatever its words mean to the server.
     pub(super) fn sql(&self) -> String {
-        let always = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        format!("{}.{}", always(&self.schema), always(&self.name))
+        format!("{}.{}", identifier(&self.schema), identifier(&self.name))
     }
 
     /// As people and the witness name it: in quotes only where that is needed.
@@ -167,12 +169,10 @@ impl Snapshot {
                     Counted::Changed
                 }
             }
-            Err(error) => match error.to_string() {
-                text if text.contains("[55P03]") => Counted::Busy,
-                // Dropped or renamed, alone or with its schema.
-                text if text.contains("[42P01]") || text.contains("[3F000]") => Counted::Changed,
-                _ => return Err(error),
-            },
+            Err(error) if has_code(&error, "55P03") => Counted::Busy,
+            // Dropped or renamed, alone or with its schema.
+            Err(error) if has_code(&error, "42P01") || has_code(&error, "3F000") => Counted::Changed,
+            Err(error) => return Err(error),
         };
         self.connection.query("ROLLBACK TO SAVEPOINT unlocked", watcher)?;
         Ok(counted)
@@ -263,7 +263,6 @@ fn shapes(
     watcher: &dyn Watcher,
 ) -> Result<BTreeMap<Relation, String>, DriverError> {
     let logged = if is_standby { "AND c.relpersistence = 'p'" } else { "" };
-    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let only = only.map_or(String::new(), |one| {
         format!("AND n.nspname = {} AND c.relname = {}", literal(&one.schema), literal(&one.name))
     });

@@ -11,12 +11,11 @@
 
 use std::collections::BTreeMap;
 
-use muster_types::{Explain, Kind, backup::Witness, event::Watcher};
+use muster_types::{Explain, Kind, backup::Witness, event::Watcher, text::hex};
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::wire::Connection,
-    description::hex,
+    super::{refusal::has_code, wire::Connection},
     snapshot::{OWN, Relation, relations},
 };
 use crate::DriverError;
@@ -76,7 +75,7 @@ pub(super) fn add_others(
                pg_catalog.md5(pg_catalog.lo_get(oid, 0, 536870912))), 1, 15))::bit(60)::bigint), 0) \
                FROM pg_catalog.pg_largeobject_metadata";
     let [count, hash] = pair(connection, sql, watcher).map_err(|error| {
-        if !error.to_string().contains("[42501]") {
+        if !has_code(&error, "42501") {
             return error;
         }
         DriverError::new(error.kind(), error.to_string())
@@ -180,7 +179,7 @@ pub(super) fn schema_hash(schema: &str) -> String {
         hasher.update(line.as_bytes());
         hasher.update(b"\n");
     }
-    hex(&hasher.finalize())
+    hex(hasher.finalize())
 }
 
 fn pair(connection: &mut Connection, sql: &str, watcher: &dyn Watcher) -> Result<[String; 2], DriverError> {
