@@ -70,6 +70,11 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Start, stop or look at services
     Service(ServiceArgs),
+    /// Receive the write-ahead log of a PostgreSQL server
+    #[command(subcommand)]
+    Wal(WalCommand),
+    /// Say to which times a component can be brought back by its log, and what is missing
+    Reach(ReachArgs),
     /// Remove from a component's server what Muster has made there
     Detach(DetachArgs),
     /// Destroy and recover a small platform in a sandbox, to see how it works
@@ -110,6 +115,24 @@ pub(crate) struct SurveyArgs {
     /// Ask nobody; print the SQL and the `pg_hba.conf` lines of a role that may back up and nothing else
     #[arg(long)]
     pub sql: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WalCommand {
+    /// Receive until it is told to stop; says every few seconds how far it is
+    Receive {
+        /// The component
+        component: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReachArgs {
+    /// Only these components. Default: all whose log is archived
+    pub components: Vec<String>,
+    /// Trust the names of the archive; do not read its content
+    #[arg(long)]
+    pub quick: bool,
 }
 
 #[derive(Debug, Args)]
@@ -213,9 +236,13 @@ pub(crate) struct RestoreArgs {
     /// All components
     #[arg(long, conflicts_with_all = ["components", "into"])]
     pub all: bool,
-    /// To which state: `latest`, `latest-proven`, a time with zone, a backup's id or its label
+    /// To which state: `latest`, `latest-proven`, a time with zone, a backup's id or its label; with a log also an LSN
+    /// (`0/3000100`), `xid:N`, `name:RESTORE_POINT`, `immediate` (the newest backup alone)
     #[arg(long, value_name = "STATE", default_value = "latest")]
     pub to: String,
+    /// Along which timeline of a cluster. Default: the one that it was on at that time
+    #[arg(long, value_name = "N", conflicts_with = "undo")]
+    pub timeline: Option<u32>,
     /// Restore to another place and leave the component alone
     #[arg(long, value_name = "PATH")]
     pub into: Option<PathBuf>,

@@ -10,6 +10,7 @@ mod list;
 mod pin;
 pub(crate) mod prove;
 mod prune;
+mod reach;
 pub(crate) mod restore;
 mod resume;
 mod runs;
@@ -18,6 +19,7 @@ mod show;
 mod status;
 mod survey;
 mod verify;
+mod wal;
 
 use clap::CommandFactory;
 
@@ -49,6 +51,8 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Pin(args) => pin::run(global, args),
         Command::Key(command) => key::run(global, command),
         Command::Service(args) => service::run(global, args),
+        Command::Wal(command) => wal::run(global, command),
+        Command::Reach(args) => reach::run(global, args),
         Command::Detach(args) => detach::run(global, args),
         Command::Demo(args) => demo::run(global, args),
         Command::Completions { shell } => {

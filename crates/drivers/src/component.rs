@@ -10,14 +10,15 @@ use std::{
     sync::Arc,
 };
 
-use muster_repo::source::Source;
+use muster_repo::{Repo, source::Source};
 use muster_types::{
-    Clock,
+    Clock, Kind,
     backup::{Method, Witness},
     config::{Assertion, Component},
     event::Watcher,
     facts::ComponentFacts,
     plan::SwapMove,
+    wal::{Reached, ReceiverStatus, Replay},
 };
 
 use crate::{
@@ -39,12 +40,14 @@ pub struct Verification<'a> {
     pub assertions: &'a [Assertion],
     /// A proof looks at every page and index; a restore must not keep people waiting for that.
     pub is_proof: bool,
+    /// The log to replay first; its segments lie in the folder `muster-wal` of the first place.
+    pub replay: Option<&'a Replay>,
 }
 
 impl<'a> Verification<'a> {
     /// Asks for what a restore needs; a proof sets `is_proof`.
     pub fn new(places: &'a [PathBuf], witness: &'a Witness, assertions: &'a [Assertion]) -> Self {
-        Self { places, witness, assertions, is_proof: false }
+        Self { places, witness, assertions, is_proof: false, replay: None }
     }
 }
 
@@ -55,12 +58,25 @@ pub struct Verified {
     pub summary: String,
     /// What could not be judged on this host, one line each: a proof with a doubt is none.
     pub doubts: Vec<String>,
+    /// How far a log was replayed.
+    pub reached: Option<Reached>,
 }
 
 impl From<String> for Verified {
     fn from(summary: String) -> Self {
-        Self { summary, doubts: Vec::new() }
+        Self { summary, ..Self::default() }
     }
+}
+
+/// What receives a log, and who is told.
+#[derive(Clone, Copy)]
+pub struct WalReception<'a> {
+    /// The platform: the slot is named after it.
+    pub platform: &'a str,
+    /// Where the log goes.
+    pub repo: &'a Repo,
+    /// Told several times a second.
+    pub told: &'a (dyn Fn(&ReceiverStatus) + Sync),
 }
 
 /// One component, ready to be worked with. All calls block; all paths are absolute.
@@ -95,6 +111,18 @@ pub trait ComponentDriver: Send + Sync {
     /// `Conflict`: one of them is in use; then none is removed.
     fn detach(&self, _watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
         Ok(Attachments::default())
+    }
+
+    /// Receives the source's log into the repository until the watcher says stop.
+    ///
+    /// # Errors
+    /// `Input`: the kind has no log. What no waiting mends.
+    fn receive_wal(&self, _reception: &WalReception<'_>, _watcher: &dyn Watcher) -> Result<(), DriverError> {
+        Err(DriverError::new(
+            Kind::Input,
+            "only components of kind `postgres` have a log that can be received",
+        )
+        .with_hint("name a component of kind `postgres` with `wal: stream`"))
     }
 
     /// Begins a backup. `scratch` is an empty folder of its own for temporary copies, removed by the caller.

@@ -22,12 +22,14 @@ mod lsn;
 mod place;
 mod ready;
 mod refusal;
+mod replay;
 mod role;
 mod scratch;
 mod settings;
 mod source;
 mod tls;
 mod verify;
+mod wal;
 mod wire;
 
 use std::{
@@ -40,7 +42,7 @@ use muster_repo::source::Source;
 use muster_types::{
     Clock, Kind,
     backup::Method,
-    config::{FilesComponent, PostgresComponent, PostgresMethod},
+    config::{FilesComponent, PostgresComponent, PostgresMethod, PostgresWal},
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
     plan::SwapMove,
@@ -56,7 +58,7 @@ use self::{
 };
 use crate::{
     DriverError,
-    component::{ComponentDriver, Verification, Verified},
+    component::{ComponentDriver, Verification, Verified, WalReception},
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
     swap,
@@ -71,6 +73,9 @@ pub struct PostgresDriver {
     bin_dir: Option<PathBuf>,
     /// Bytes per second.
     max_rate: Option<u64>,
+    wal: PostgresWal,
+    /// The slot may keep log without a limit.
+    unbounded_slot: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -102,6 +107,8 @@ impl PostgresDriver {
             data_dir: component.data_dir.clone(),
             bin_dir: component.bin_dir.clone(),
             max_rate: component.max_rate.map(|rate| rate.0),
+            wal: component.wal,
+            unbounded_slot: component.unbounded_slot,
             clock,
         })
     }
@@ -213,6 +220,22 @@ impl ComponentDriver for PostgresDriver {
         )
     }
 
+    fn receive_wal(&self, reception: &WalReception<'_>, watcher: &dyn Watcher) -> Result<(), DriverError> {
+        if self.wal != PostgresWal::Stream {
+            let message = format!("component `{}` does not say that its log is received", self.name);
+            return Err(DriverError::new(Kind::Config, message).with_hint("add `wal: stream` to it"));
+        }
+        let request = wal::Request {
+            component: &self.name,
+            address: &self.address,
+            slot: &wal::slot_name(reception.platform, &self.name),
+            may_fill_disk: self.unbounded_slot,
+            repo: reception.repo,
+            clock: &self.clock,
+        };
+        wal::receive(&request, reception.told, watcher)
+    }
+
     fn open_source(
         &self,
         method: Method,
@@ -276,6 +299,7 @@ impl ComponentDriver for PostgresDriver {
                     owner.take(&one.from)?;
                 }
                 scratch::remove(&place.join(scratch::FOLDER))?;
+                replay::clean(place)?;
             }
         }
         // A server that finds its data directory must find its tablespaces.

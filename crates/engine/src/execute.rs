@@ -145,6 +145,7 @@ fn finished(record: &fold::RunRecord) -> BTreeSet<String> {
             Action::StopService { .. } | Action::CheckSpace { .. } => all_swapped,
             Action::RestoreBeside { component, .. }
             | Action::VerifyRestored { component, .. }
+            | Action::FetchWal { component, .. }
             | Action::CheckUnused { component } => is_swapped(component),
             _ => true,
         })

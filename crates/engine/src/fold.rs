@@ -81,6 +81,7 @@ fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> Ru
         objectives: plan.objectives.clone(),
         backups: Vec::new(),
         proofs: Vec::new(),
+        replays: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
         notes: plan.notes.clone(),
@@ -120,6 +121,7 @@ fn apply(record: &mut RunRecord, event: &Event) {
         What::Warning { message } => report.warnings.push(message.clone()),
         What::BackupTaken { backup } => report.backups.push((**backup).clone()),
         What::ProofEnded { proof, .. } => report.proofs.push(proof.clone()),
+        What::Replayed { replayed } => report.replays.push(replayed.clone()),
         What::Checked { result } => report.checks.push(result.clone()),
         What::RunEnded { outcome } => {
             report.ended_at = Some(event.at);

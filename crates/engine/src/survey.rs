@@ -3,9 +3,12 @@
 //! Facts come from the components' drivers, the repository and the journal. Nothing is changed and nothing is decided:
 //! a damaged or absent component is a fact, not an error.
 
+use std::path::{Path, PathBuf};
+
 use muster_types::{
     backup::Backup,
     facts::{ComponentFacts, Facts},
+    wal::ReceiverStatus,
 };
 
 use crate::{EngineError, fold, world::World};
@@ -20,14 +23,21 @@ pub fn survey(world: &World, names: &[String]) -> Result<Facts, EngineError> {
         .map(|name| world.component(name).and_then(|driver| Ok(driver.survey()?)))
         .collect::<Result<_, _>>()?;
     let events = world.journal.events()?;
-    let listing = world.repo.list()?;
+    let mut listing = world.repo.list()?;
+    let elsewhere = elsewhere(world, &mut listing.backups);
+    // What is wrong with the archive of logs is in `muster reach` and `muster verify`; what is not in the facts of it
+    // is not used.
+    let (wal, _) = world.repo.wal().facts()?;
     Ok(Facts {
         now: world.clock.now(),
         host: world.host.clone(),
         components,
-        backups: ours(world, listing.backups),
+        backups: listing.backups,
         proofs: fold::proofs(&events),
         unreadable: listing.unreadable.iter().map(ToString::to_string).collect(),
+        wal,
+        receivers: names.iter().filter_map(|name| receiver(&world.state, name)).collect(),
+        elsewhere,
     })
 }
 
@@ -43,9 +53,25 @@ pub fn backups(world: &World) -> Result<Vec<Backup>, EngineError> {
 
 /// Leaves out the backups of other platforms and environments.
 pub fn ours(world: &World, mut backups: Vec<Backup>) -> Vec<Backup> {
-    backups.retain(|backup| {
+    elsewhere(world, &mut backups);
+    backups
+}
+
+/// Takes out the backups of other platforms and environments.
+fn elsewhere(world: &World, backups: &mut Vec<Backup>) -> Vec<Backup> {
+    let is_ours = |backup: &mut Backup| {
         let identity = &backup.record.identity;
         identity.platform == world.platform.platform && identity.environment == world.environment
-    });
-    backups
+    };
+    backups.extract_if(.., |backup| !is_ours(backup)).collect()
+}
+
+/// Returns where the receiver of a component's log says how far it is.
+pub fn receiver_file(state: &Path, component: &str) -> PathBuf {
+    state.join("wal").join(format!("{component}.json"))
+}
+
+/// Reads what the receiver of a component's log has said last; none when there is none on this host.
+pub fn receiver(state: &Path, component: &str) -> Option<ReceiverStatus> {
+    serde_json::from_slice(&std::fs::read(receiver_file(state, component)).ok()?).ok()
 }

@@ -6,12 +6,12 @@
 use std::str::FromStr;
 
 use muster_types::{
-    Timestamp,
+    Lsn, Timestamp,
     backup::{Backup, Method},
     facts::{Facts, ProofOutcome},
 };
 
-use crate::PlanError;
+use crate::{PlanError, reach::LogTarget};
 
 /// What a person asks to be restored to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,20 +24,35 @@ pub enum RecoveryTarget {
     Before(Timestamp),
     /// A backup's id (or its beginning), or its label.
     Named(String),
+    /// A place in the log of a cluster.
+    Log(LogTarget),
 }
 
 impl FromStr for RecoveryTarget {
     type Err = std::convert::Infallible;
 
-    /// `latest`, `latest-proven`, an RFC 3339 time with zone, else an id or label.
+    /// `latest`, `latest-proven`, an RFC 3339 time with zone, `immediate`, an LSN such as `0/3000100`, `xid:N`, `name:X`,
+    /// else an id or label.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text {
             "latest" => Self::Latest,
             "latest-proven" => Self::LatestProven,
-            _ => match text.parse::<Timestamp>() {
-                Ok(time) => Self::Before(time),
-                Err(_) => Self::Named(text.to_owned()),
-            },
+            "immediate" => Self::Log(LogTarget::Immediate),
+            _ => {
+                let xid = text.strip_prefix("xid:").and_then(|xid| xid.parse().ok());
+                let name = text.strip_prefix("name:").filter(|name| !name.is_empty());
+                if let Ok(time) = text.parse::<Timestamp>() {
+                    Self::Before(time)
+                } else if let Ok(lsn) = text.parse::<Lsn>() {
+                    Self::Log(LogTarget::Lsn(lsn))
+                } else if let Some(xid) = xid {
+                    Self::Log(LogTarget::Xid(xid))
+                } else if let Some(name) = name {
+                    Self::Log(LogTarget::Name(name.to_owned()))
+                } else {
+                    Self::Named(text.to_owned())
+                }
+            }
         })
     }
 }

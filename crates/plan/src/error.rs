@@ -98,6 +98,24 @@ pub enum PlanError {
         /// Paths in the configuration.
         expected: usize,
     },
+    /// No backup and no gap-free log lead there.
+    #[error("`{component}` cannot be brought back to {wanted}")]
+    NotReached {
+        /// The component.
+        component: String,
+        /// What was asked for.
+        wanted: String,
+        /// What can be reached, one line each.
+        reach: Vec<String>,
+    },
+    /// Nothing is known of the future.
+    #[error("{target} is in the future: it is {now} now")]
+    InTheFuture {
+        /// What was asked for, UTC.
+        target: Timestamp,
+        /// The time of the survey, UTC.
+        now: Timestamp,
+    },
     /// There is nothing to undo.
     #[error("no restore of `{component}` has kept its old data")]
     NothingKept {
@@ -113,8 +131,9 @@ impl Explain for PlanError {
             | Self::NoBackupBefore { .. }
             | Self::UnknownBackup { .. }
             | Self::NothingKept { .. }
+            | Self::NotReached { .. }
             | Self::OnlyBadBackups { .. } => Kind::NotFound,
-            Self::AmbiguousBackup { .. } => Kind::Input,
+            Self::AmbiguousBackup { .. } | Self::InTheFuture { .. } => Kind::Input,
             Self::OtherIdentity { .. }
             | Self::TargetNotEmpty { .. }
             | Self::InUse { .. }
@@ -130,6 +149,13 @@ impl Explain for PlanError {
             Self::NoBackupBefore { component, .. } | Self::UnknownBackup { component, .. } => {
                 format!("show what there is with `muster list {component}`")
             }
+            Self::NotReached { component, reach, .. } if reach.is_empty() => {
+                format!("no log is archived for it; what there is: `muster list {component}`")
+            }
+            Self::NotReached { component, reach, .. } => {
+                format!("it reaches:\n{}\nbackups without log: `muster list {component}`", reach.join("\n"))
+            }
+            Self::InTheFuture { .. } => "give a time that has passed, or `latest`".into(),
             Self::AmbiguousBackup { .. } => "give more digits of the id".into(),
             Self::OnlyBadBackups { component } => {
                 format!("choose one yourself: `muster list {component}`, then `--to BACKUP`")

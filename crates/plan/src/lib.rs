@@ -13,6 +13,7 @@ mod origin;
 pub mod pin;
 pub mod prove;
 pub mod prune;
+pub mod reach;
 pub mod restore;
 pub mod retention;
 pub mod scope;

@@ -63,6 +63,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, backups: &[&Backup]) -> Plan {
                 witness: backup.record.witness.clone(),
                 assertions,
                 damage: backup.record.damage.clone(),
+                replay: None,
             },
         ));
         let mut remove = step(

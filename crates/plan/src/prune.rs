@@ -1,14 +1,14 @@
 //! The plan of `muster prune`: forget what no rule keeps, then free its space.
 
 use muster_types::{
-    backup::BackupId,
+    backup::{Backup, BackupId},
     facts::Facts,
     plan::{Action, KeptData, Plan, StepClass, Verb},
 };
 
 use crate::{
     restore::{is_of, targets_of},
-    retention::{Kept, retention},
+    retention::{Kept, retention, wal},
     scope::{Scope, step},
 };
 
@@ -51,6 +51,21 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, needed: &[BackupId], kept: &[KeptDa
             StepClass::Idempotent,
             format!("forget {} backups", gone.len()),
             Action::Forget { backups: gone.clone() },
+        ));
+    }
+    let stays = decisions.iter().filter(|kept| !kept.reasons.is_empty()).map(|kept| kept.backup);
+    // What nobody has decided about stays: a component that is not in the configuration any more, another platform.
+    let undecided =
+        facts.backups.iter().filter(|backup| !decisions.iter().any(|kept| kept.backup.id == backup.id));
+    let stays: Vec<&Backup> = stays.chain(undecided).chain(&facts.elsewhere).collect();
+    let needs = wal::needs(facts, &stays);
+    if !needs.is_empty() {
+        steps.push(step(
+            "free-wal".into(),
+            "prune",
+            StepClass::Idempotent,
+            "free the log that no backup needs".into(),
+            Action::FreeWal { needs },
         ));
     }
     steps.push(step(

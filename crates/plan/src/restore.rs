@@ -23,13 +23,14 @@ use muster_types::{
     facts::{ComponentFacts, Facts},
     objective::{Basis, ObjectiveKind, ObjectiveRow, Verdict, judge},
     plan::{Action, KeptData, Mode, Plan, Step, StepClass, SwapMove, Verb},
+    wal::Replay,
 };
 
 use crate::{
     PlanError, RecoveryTarget,
-    choose::choose,
     objectives::{EffectiveObjective, objectives},
     origin::{check_identity, refuse_dump},
+    reach::{Way, way},
     scope::{Scope, step},
 };
 
@@ -41,6 +42,9 @@ pub(crate) const READY_WITHIN: Span = Span::from_secs(60);
 const CHECK_WITHIN: Span = Span::from_secs(60);
 /// The tag of the checks that confirm a recovery.
 pub const SMOKE_TAG: &str = "quick";
+
+/// Where the segments of a log lie while they are replayed, in the first place of a backup.
+const WAL_FOLDER: &str = "muster-wal";
 
 /// All steps of a restore belong together: after the first failure nothing more is done.
 const GROUP: &str = "restore";
@@ -70,6 +74,8 @@ pub struct RestoreOptions {
     pub replace: bool,
     /// When the failure began that this recovers from, UTC. Default: the time of the survey.
     pub failed_at: Option<Timestamp>,
+    /// Along which timeline of a cluster. Default: the one that it was on at the time of the target.
+    pub timeline: Option<u32>,
 }
 
 /// Plans the restore of the components in `facts.components`, all to the same target, as one run.
@@ -83,9 +89,14 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
     let pairs: Vec<Pair<'_>> = facts
         .components
         .iter()
-        .map(|component| Ok(Pair { component, backup: choose(facts, &component.name, &options.target)? }))
+        .map(|component| {
+            let Way { backup, replay, state_at, note } =
+                way(facts, &component.name, &options.target, options.timeline)?;
+            Ok(Pair { component, backup, replay, state_at, along: note })
+        })
         .collect::<Result<_, PlanError>>()?;
     let mut notes: Vec<String> = pairs.iter().map(Pair::note).collect();
+    notes.extend(pairs.iter().filter_map(|pair| pair.along.clone()));
     notes.extend(facts.unreadable.iter().map(|line| format!("left out, and maybe newer: {line}")));
     let mut steps = Vec::new();
     match &options.destination {
@@ -96,7 +107,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
             }
             for pair in &pairs {
                 let layout = pair.layout(scope, targets)?;
-                steps.push(space(&pair.component.name, &targets[0], pair.backup.record.size_bytes));
+                steps.push(space(&pair.component.name, &targets[0], pair.size_bytes()));
                 steps.extend(fill(scope, pair, &layout));
                 steps.push(swap(pair, layout));
             }
@@ -114,10 +125,15 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
     Ok(plan)
 }
 
-/// A component and the backup that it is restored from.
+/// A component, the backup that it is restored from, and the log that is replayed on it.
 struct Pair<'a> {
     component: &'a ComponentFacts,
     backup: &'a Backup,
+    replay: Option<Replay>,
+    /// The state that this leads to, UTC.
+    state_at: Timestamp,
+    /// What is to be said of the way there.
+    along: Option<String>,
 }
 
 impl Pair<'_> {
@@ -138,9 +154,9 @@ impl Pair<'_> {
         if self.flaw().is_some() {
             return None;
         }
-        if record.consistent_at > failed_at {
+        if self.state_at > failed_at {
             return Some(format!(
-                "the backup of {name} is younger than the failure and may hold the damage: choose an older one with `--to TIME`"
+                "the state of {name} that is restored is younger than the failure and may hold the damage: choose an older one with `--to TIME`"
             ));
         }
         (record.identity.host != facts.host)
@@ -161,8 +177,29 @@ impl Pair<'_> {
         Ok(targets)
     }
 
+    /// Bytes that are written, at most.
+    fn size_bytes(&self) -> u64 {
+        let log = self.replay.as_ref().map_or(0, |replay| {
+            // Behind the archived log the server writes a segment of its own.
+            let segment = replay.lines.last().map_or(0, |line| line.segment());
+            replay.to.map_or(0, |to| to.0.saturating_sub(replay.from.0)) + 2 * segment
+        });
+        self.backup.record.size_bytes + log
+    }
+
     fn note(&self) -> String {
         let Backup { id, record, .. } = self.backup;
+        if let Some(replay) = &self.replay {
+            let timeline = replay.lines.last().map_or(0, |line| line.timeline);
+            return format!(
+                "{} from backup {} of {}, and its log up to {} on timeline {timeline}, which leads to the state of {}",
+                self.component.name,
+                id.short(),
+                record.consistent_at,
+                replay.until,
+                self.state_at
+            );
+        }
         format!(
             "{} from backup {}, which holds the state of {}",
             self.component.name,
@@ -224,7 +261,7 @@ fn in_place(
     notes: &mut Vec<String>,
 ) -> Result<(), PlanError> {
     let services = users(scope, pairs);
-    for Pair { component, backup } in pairs {
+    for Pair { component, backup, .. } in pairs {
         refuse_dump(backup)?;
         check_identity(&scope.identity(facts, component), backup)?;
         if scope.platform.components.get(&component.name).is_some_and(Component::leaves_out) {
@@ -304,7 +341,7 @@ fn safety_copy(scope: Scope<'_>, facts: &Facts, component: &ComponentFacts) -> S
 
 /// Writes the backup beside its targets and verifies it there.
 fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout) -> Vec<Step> {
-    let Pair { component, backup } = pair;
+    let Pair { component, backup, .. } = pair;
     let name = &component.name;
     let places = layout.places.clone();
     let targets: Vec<PathBuf> = layout.moves.iter().map(|one| one.target.clone()).collect();
@@ -322,6 +359,12 @@ fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout) -> Vec<Step> {
         format!("write backup {} beside {}", backup.id.short(), show(&targets)),
         Action::RestoreBeside { component: name.clone(), backup: backup.id.clone(), places: places.clone() },
     )];
+    if let (Some(replay), Some(place)) = (&pair.replay, places.first()) {
+        let (component, replay) = (name.clone(), replay.clone());
+        let title = format!("fetch the log of {name} up to {}", replay.until);
+        let action = Action::FetchWal { component, replay, into: place.join(WAL_FOLDER) };
+        steps.push(step(format!("wal:{name}"), GROUP, StepClass::Idempotent, title, action));
+    }
     // A safety copy has no witness: it was taken because the state was in doubt.
     if backup.record.method == Method::Consistent {
         let witness = backup.record.witness.clone();
@@ -332,8 +375,12 @@ fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout) -> Vec<Step> {
             witness,
             assertions,
             damage: Vec::new(),
+            replay: pair.replay.clone(),
         };
-        let title = format!("verify the restored {name}");
+        let title = match &pair.replay {
+            Some(replay) => format!("replay the log of {name} up to {}, and verify it", replay.until),
+            None => format!("verify the restored {name}"),
+        };
         steps.push(step(format!("verify:{name}"), GROUP, StepClass::Observe, title, action));
     }
     steps
@@ -394,13 +441,14 @@ pub(crate) fn smoke_checks(scope: Scope<'_>, group: &str, notes: &mut Vec<String
 /// One check for each file system, for all that will be written to it.
 fn room(pairs: &[Pair<'_>]) -> Vec<Step> {
     let mut needs: BTreeMap<u64, (&Path, Vec<&str>, u64)> = BTreeMap::new();
-    for Pair { component, backup } in pairs {
+    for pair in pairs {
+        let component = pair.component;
         let devices: BTreeMap<u64, &Path> =
             component.beside.iter().map(|place| (place.device, place.path.as_path())).collect();
         for (device, path) in devices {
             let need = needs.entry(device).or_insert((path, Vec::new(), 0));
             need.1.push(&component.name);
-            need.2 += backup.record.size_bytes;
+            need.2 += pair.size_bytes();
         }
     }
     needs.into_values().map(|(path, names, bytes)| space(&names.join("+"), path, bytes)).collect()
@@ -438,13 +486,13 @@ fn users<'a>(scope: Scope<'a>, pairs: &[Pair<'_>]) -> Vec<(&'a String, &'a Servi
 }
 
 fn rows(scope: Scope<'_>, pair: &Pair<'_>, failed_at: Timestamp) -> Vec<ObjectiveRow> {
-    let Pair { component, backup } = pair;
+    let Pair { component, backup, state_at, .. } = pair;
     // A safety copy holds whatever lay there: that it is back says nothing about working again.
     if backup.record.method == Method::Raw {
         return Vec::new();
     }
     let basis = if scope.mode == Mode::Drill { Basis::Drill } else { Basis::Incident };
-    let lost = failed_at.duration_since(backup.record.consistent_at).as_secs_f64();
+    let lost = failed_at.duration_since(*state_at).as_secs_f64();
     // A state from after the failure may hold the damage: nobody knows what is lost.
     let lost = (lost >= 0.0).then_some(lost);
     objectives(scope.platform)

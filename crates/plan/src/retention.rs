@@ -3,6 +3,8 @@
 //! Backups and rules come in; for each backup the reasons to keep it come out. What has no reason may be forgotten.
 //! Never forgotten, whatever the rules say: a pinned backup, the newest proven one, and the newest one of all.
 
+pub mod wal;
+
 use std::collections::BTreeSet;
 
 use muster_types::{

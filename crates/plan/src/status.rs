@@ -3,6 +3,7 @@
 //! Facts and measurements of earlier runs come in; rows go out. What was not measured is `unproven`.
 
 use muster_types::{
+    Timestamp,
     backup::Backup,
     config::Platform,
     facts::{Facts, ProofFact, ProofOutcome},
@@ -12,6 +13,7 @@ use muster_types::{
 use crate::{
     choose::{backups_of, standing},
     objectives::{EffectiveObjective, objectives},
+    reach::{Stretch, stretches},
     restore::target_seconds,
 };
 
@@ -24,7 +26,7 @@ pub struct MeasuredRecovery {
     /// The component.
     pub component: String,
     /// When it ended, UTC.
-    pub at: muster_types::Timestamp,
+    pub at: Timestamp,
     /// From the failure (or the start) to the last green check, in seconds.
     pub seconds: f64,
     /// `drill` or `incident`.
@@ -109,6 +111,18 @@ fn rpo_row(facts: &Facts, objective: EffectiveObjective) -> ObjectiveRow {
         };
         return row(objective, None, verdict, Some(Basis::Archive));
     };
+    if let Some((held_until, is_broken)) = log_reach(facts, &objective.component)
+        && held_until >= newest.record.consistent_at
+    {
+        let age = facts.now.duration_since(held_until).as_secs_f64();
+        let measured = (age >= -CLOCK_SKEW_SECONDS).then_some(age.max(0.0));
+        // What is received behind a gap protects nothing until there is a new backup.
+        let verdict = match judge(objective.target, measured) {
+            Verdict::Met if is_broken => Verdict::Breached,
+            other => other,
+        };
+        return row(objective, measured, verdict, Some(Basis::Archive));
+    }
     let is_unchanged = component.and_then(|c| c.fingerprint.as_ref()) == Some(&newest.record.fingerprint);
     let age = facts.now.duration_since(newest.record.consistent_at).as_secs_f64();
     // A state from the future was dated by a wrong clock: nobody knows how old it is.
@@ -116,6 +130,29 @@ fn rpo_row(facts: &Facts, objective: EffectiveObjective) -> ObjectiveRow {
         if is_unchanged { Some(0.0) } else { (age >= -CLOCK_SKEW_SECONDS).then_some(age.max(0.0)) };
     let verdict = judge(objective.target, measured);
     row(objective, measured, verdict, Some(Basis::Archive))
+}
+
+/// Returns until when the archived log holds everything that a component had, and whether newer log is of no use.
+fn log_reach(facts: &Facts, component: &str) -> Option<(Timestamp, bool)> {
+    let all = stretches(facts, component);
+    let best = all.iter().max_by_key(|stretch| stretch.to)?;
+    let newest = all.iter().map(|stretch| stretch.to_lsn).max()?;
+    // The receiver's own word is newer than what it has noted in the archive.
+    let receiver = facts.receivers.iter().find(|status| {
+        status.component == component
+            && status.line.map(|line| line.timeline) == Some(best.timeline)
+            && status.durable <= newest
+    });
+    let told = receiver.and_then(|status| status.complete_at);
+    let is_broken = all.iter().all(|stretch| stretch.to < newest_received(facts, stretch));
+    Some((best.to.max(told.unwrap_or(best.to)), is_broken))
+}
+
+/// When the newest log of a stretch's cluster was received.
+fn newest_received(facts: &Facts, stretch: &Stretch) -> Timestamp {
+    let archive = facts.wal.iter().filter(|archive| stretch.is_of(archive));
+    let ranges = archive.flat_map(|archive| &archive.lines).flat_map(|line| &line.ranges);
+    ranges.map(|range| range.as_of).max().unwrap_or(stretch.to)
 }
 
 /// Returns the newest backup of a component that no proof or restore has found bad.

@@ -108,6 +108,9 @@ fn facts(backups: Vec<Backup>, proofs: Vec<ProofFact>) -> Facts {
         backups,
         proofs,
         unreadable: Vec::new(),
+        wal: Vec::new(),
+        receivers: Vec::new(),
+        elsewhere: Vec::new(),
     }
 }
 
@@ -122,7 +125,13 @@ fn with_scope<T>(platform: &Platform, act: impl FnOnce(Scope<'_>) -> T) -> T {
 }
 
 fn in_place(target: RecoveryTarget) -> RestoreOptions {
-    RestoreOptions { target, destination: Destination::InPlace, replace: false, failed_at: None }
+    RestoreOptions {
+        target,
+        destination: Destination::InPlace,
+        replace: false,
+        failed_at: None,
+        timeline: None,
+    }
 }
 
 fn two_each() -> Vec<Backup> {

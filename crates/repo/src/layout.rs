@@ -43,10 +43,12 @@ pub(crate) fn folders(tpe: FileType) -> Vec<String> {
     }
 }
 
-/// Tells whether a folder is one of the 256 of the packs.
-pub(crate) fn is_folder_of_packs(name: &str) -> bool {
+/// Tells whether a folder belongs to what lies around it: one of the 256 of the packs, or one of the archive of WAL.
+pub(crate) fn is_part_of_folder(name: &str) -> bool {
     let digits = name.strip_prefix("data/");
-    digits.is_some_and(|digits| digits.len() == 2 && digits.chars().all(|c| c.is_ascii_hexdigit()))
+    let is_of_packs =
+        digits.is_some_and(|digits| digits.len() == 2 && digits.chars().all(|c| c.is_ascii_hexdigit()));
+    is_of_packs || name.starts_with("muster/wal/")
 }
 
 /// Lists the objects of one kind with their sizes in bytes. Other files and missing folders are passed over.

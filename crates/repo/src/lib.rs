@@ -31,6 +31,7 @@ mod temporary;
 mod tree;
 mod unlock;
 mod verify;
+pub mod wal;
 
 pub use catalog::Listing;
 pub use error::RepoError;

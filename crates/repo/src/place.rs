@@ -78,7 +78,7 @@ pub(crate) trait Place: Debug + Send + Sync {
     /// Returns the names right in the repository. A place that does not exist yet has none.
     fn top(&self) -> Result<Vec<String>, RepoError>;
 
-    /// Lists the files in a folder, and those of the folders of packs in it. A missing folder has none.
+    /// Lists the files in a folder, and those of the folders of packs, or of the archive of WAL, in it. A missing folder has none.
     fn list(&self, folder: &str) -> Result<Vec<Listed>, RepoError>;
 
     /// Returns the bytes of a file; `None` when it is not there.

@@ -125,6 +125,9 @@ impl Repo {
             job.read_packs(&mut index, percent)?;
         }
         job.report_packs(&snapshots, &index)?;
+        let (findings, notes) = self.wal().verify(matches!(depth, VerifyDepth::ReadData { .. }), watcher)?;
+        job.report.findings.extend(findings);
+        job.report.notes.extend(notes);
         job.note_leftovers()?;
         Ok(job.report)
     }

@@ -19,7 +19,7 @@ use crate::{ByteSize, Span, objective::Objectives};
 
 pub use self::components::{
     Component, ComponentCommon, ComponentKeys, ComponentKind, FilesComponent, PostgresComponent,
-    PostgresMethod, SqliteComponent,
+    PostgresMethod, PostgresWal, SqliteComponent,
 };
 
 /// A named map that keeps the order of names stable.

@@ -12,6 +12,7 @@ use crate::{
     explain::Kind,
     facts::ProofFact,
     plan::{KeptData, Plan},
+    wal::Replayed,
 };
 
 /// A lasting event of a run, as the journal keeps it.
@@ -87,6 +88,11 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// The log was replayed on a restored cluster.
+    Replayed {
+        /// How far, beside how far it was asked for.
+        replayed: Replayed,
+    },
     /// A swap kept the old data.
     DataKept {
         /// What and where.
@@ -142,6 +148,7 @@ impl What {
             | Self::ProofEnded { reason: None, .. }
             | Self::DataKept { .. }
             | Self::KeptDataReleased { .. }
+            | Self::Replayed { .. }
             | Self::RunEnded { .. } => {}
         }
     }

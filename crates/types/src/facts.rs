@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Timestamp,
     backup::{Backup, BackupId},
+    wal::{ReceiverStatus, WalFacts},
 };
 
 /// The facts about one component.
@@ -91,4 +92,14 @@ pub struct Facts {
     pub proofs: Vec<ProofFact>,
     /// Snapshots that cannot be read, one line each: any of them may be newer than every backup above.
     pub unreadable: Vec<String>,
+    /// What the repository holds of the logs of clusters.
+    #[serde(default)]
+    pub wal: Vec<WalFacts>,
+    /// What receivers of logs on this host have said last.
+    #[serde(default)]
+    pub receivers: Vec<ReceiverStatus>,
+    /// Backups of other platforms and environments in the repository: nothing is chosen from them, and what they need
+    /// is not removed.
+    #[serde(default)]
+    pub elsewhere: Vec<Backup>,
 }

@@ -20,9 +20,11 @@ pub mod report;
 pub mod secret;
 pub mod text;
 pub mod units;
+pub mod wal;
 
 pub use clock::{Clock, FixedClock};
 pub use explain::{Explain, Hint, Kind};
 pub use jiff::Timestamp;
 pub use secret::{Mask, Secret};
 pub use units::{ByteSize, Span};
+pub use wal::Lsn;

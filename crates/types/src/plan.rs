@@ -15,6 +15,7 @@ use crate::{
     backup::{BackupId, Identity, RunId, Witness},
     config::Assertion,
     objective::ObjectiveRow,
+    wal::{LineId, Lsn, Replay},
 };
 
 /// What a run is for.
@@ -196,6 +197,18 @@ pub enum Action {
         /// Damage that the source was found to have when it was backed up: a proof ends with it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         damage: Vec<String>,
+        /// The log that is replayed on it first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replay: Option<Replay>,
+    },
+    /// Puts the archived log that a restore replays beside the restored files.
+    FetchWal {
+        /// The component.
+        component: String,
+        /// Which part of the archive.
+        replay: Replay,
+        /// The folder.
+        into: PathBuf,
     },
     /// Puts the restored state in place; the old one is kept beside.
     Swap {
@@ -223,6 +236,11 @@ pub enum Action {
     },
     /// Removes data that no backup needs any more.
     FreeSpace,
+    /// Removes what no kept backup needs of archived logs.
+    FreeWal {
+        /// From where on each line is still needed.
+        needs: Vec<WalNeed>,
+    },
     /// Pins a backup, so that no retention rule removes it, or takes its pin away.
     SetPin {
         /// The backup.
@@ -235,6 +253,17 @@ pub enum Action {
         /// What was kept.
         kept: KeptData,
     },
+}
+
+/// From where on a line of an archived log is still needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalNeed {
+    /// The cluster.
+    pub system_identifier: String,
+    /// The line.
+    pub line: LineId,
+    /// The first byte that is needed.
+    pub first: Lsn,
 }
 
 /// One path of a swap.

@@ -12,6 +12,7 @@ use crate::{
     facts::ProofFact,
     objective::ObjectiveRow,
     plan::{Mode, Verb},
+    wal::Replayed,
 };
 
 /// The report of one run.
@@ -45,6 +46,9 @@ pub struct RunReport {
     pub backups: Vec<Backup>,
     /// Proofs that it made.
     pub proofs: Vec<ProofFact>,
+    /// Logs that it replayed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<Replayed>,
     /// Checks that it ran.
     pub checks: Vec<CheckResult>,
     /// Warnings.

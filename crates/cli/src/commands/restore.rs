@@ -8,6 +8,7 @@ use std::{
 use muster_engine::{execute, fold, survey, world::World};
 use muster_plan::{
     RecoveryTarget, Scope,
+    reach::way,
     restore::{Destination, RestoreOptions, plan, targets_of},
     undo,
 };
@@ -101,6 +102,7 @@ pub(crate) fn make_plan(world: &World, args: &RestoreArgs) -> Result<(RunId, Pla
         destination: destination(world, scope, &facts, args)?,
         replace: args.replace,
         failed_at: args.failed_at.as_deref().map(|text| parse_past(text, facts.now)).transpose()?,
+        timeline: args.timeline,
     };
     let plan = plan(scope, &facts, &options)?;
     Ok((request.run, plan))
@@ -190,7 +192,7 @@ fn destination(
     // The shape of the backup decides how many places are needed, not today's configuration.
     let target = parse_target(&args.to)?;
     let component = &facts.components[0].name;
-    let backup = muster_plan::choose::choose(facts, component, &target)?;
+    let backup = way(facts, component, &target, args.timeline)?.backup;
     let paths = if backup.record.paths.is_empty() {
         targets_of(scope, component)
     } else {

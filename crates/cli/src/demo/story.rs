@@ -202,6 +202,7 @@ impl<'a> Story<'a> {
 
     fn recover(&mut self, world: &World, failed_at: Timestamp) -> Result<(), Failure> {
         let args = RestoreArgs {
+            timeline: None,
             components: vec!["database".into(), "uploads".into()],
             all: false,
             to: "latest-proven".into(),

@@ -25,3 +25,4 @@ mod recovery;
 mod s3;
 mod story;
 mod surveys;
+mod wal;

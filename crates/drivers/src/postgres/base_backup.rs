@@ -13,11 +13,10 @@
 //! Read next: `source.rs`, which takes the archives apart.
 
 use bytes::Bytes;
-use muster_types::event::Watcher;
+use muster_types::{Lsn, event::Watcher};
 use postgres_protocol::message::backend::Message;
 
 use super::{
-    lsn::Lsn,
     refusal::{CORRUPTED, Said},
     wire::{self, Connection, Rows},
 };

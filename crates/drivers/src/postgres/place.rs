@@ -17,7 +17,10 @@ use muster_types::{Kind, event::Unwatched, plan::SwapMove};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
 use walkdir::WalkDir;
 
-use super::settings::{self, Server, stored_name};
+use super::{
+    replay,
+    settings::{self, Server, stored_name},
+};
 use crate::{DriverError, command::Invocation};
 
 /// The folder of the links to tablespaces.
@@ -99,8 +102,8 @@ pub(super) fn prepare(places: &[PathBuf], owner: Owner) -> Result<(), DriverErro
         });
         place.filter(|_| !is_right).cloned().or(target)
     })?;
-    // A backup that was taken from a standby must not wait for its primary.
-    for name in ["standby.signal", "recovery.signal"] {
+    // A backup that was taken from a standby must not wait for its primary. What stands there later is our own.
+    for name in ["standby.signal", "recovery.signal"].iter().filter(|_| replay::is_untouched(data)) {
         match fs::remove_file(data.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed("remove", &data.join(name), &error));

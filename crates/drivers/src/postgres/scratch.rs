@@ -27,6 +27,7 @@ use muster_repo::durable;
 use muster_types::{
     Kind,
     event::{Unwatched, Watcher},
+    wal::Replay,
 };
 use rustix::{
     io::{FdFlags, fcntl_setfd},
@@ -38,6 +39,7 @@ use super::{
     binaries::{Binaries, diverting},
     place::{Owner, failed},
     ready::major,
+    replay,
     settings::Server,
     verify::told,
     wire::{Connection, Purpose},
@@ -67,9 +69,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What becomes of the files when the server ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Fate<'a> {
     /// Somebody will use them: they must be whole on disk.
     Kept,
+    /// The same, after a recovery by an archived log.
+    Recovered(&'a Replay),
     /// They are removed: nothing of them needs to survive.
     Discarded,
 }
@@ -125,7 +129,7 @@ impl ScratchServer {
         places: &[PathBuf],
         server: &Server,
         owner: Owner,
-        fate: Fate,
+        fate: Fate<'_>,
         watcher: &dyn Watcher,
     ) -> Result<Self, DriverError> {
         let Some(place) = places.first() else {
@@ -364,7 +368,7 @@ fn inherited(folder: &Path) -> Result<(File, String), DriverError> {
 }
 
 /// Everything that decides what the server may do; `base` is its data directory.
-fn settings(server: &Server, fate: Fate, base: &str) -> Vec<String> {
+fn settings(server: &Server, fate: Fate<'_>, base: &str) -> Vec<String> {
     let prepared = server.limits.get("max_prepared_transactions").map_or("0", String::as_str);
     let own = |name: &str| format!("{base}/{FOLDER}/{name}");
     let mut pairs: Vec<(&str, String)> = vec![
@@ -424,9 +428,17 @@ fn settings(server: &Server, fate: Fate, base: &str) -> Vec<String> {
     if major >= 18 {
         pairs.extend([("max_active_replication_origins", "250".into()), ("io_method", "worker".into())]);
     }
-    if fate == Fate::Discarded {
-        // The last one of a name counts.
-        pairs.extend([
+    pairs.extend(settings_of(fate));
+    let set = pairs.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
+    ["-D".to_owned(), base.to_owned()].into_iter().chain(set).collect()
+}
+
+/// What the server's fate changes; the last one of a name counts.
+fn settings_of(fate: Fate<'_>) -> Vec<(&'static str, String)> {
+    match fate {
+        Fate::Kept => Vec::new(),
+        Fate::Recovered(asked) => replay::settings(asked),
+        Fate::Discarded => vec![
             ("fsync", "off".into()),
             ("synchronous_commit", "off".into()),
             ("full_page_writes", "off".into()),
@@ -436,8 +448,6 @@ fn settings(server: &Server, fate: Fate, base: &str) -> Vec<String> {
             ("max_locks_per_transaction", "4096".into()),
             // Tablespaces of a dump must not be made at their own places.
             ("allow_in_place_tablespaces", "on".into()),
-        ]);
+        ],
     }
-    let set = pairs.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
-    ["-D".to_owned(), base.to_owned()].into_iter().chain(set).collect()
 }

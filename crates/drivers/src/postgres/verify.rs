@@ -12,13 +12,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use muster_types::{Explain, Kind, backup::Witness, config::Assertion, event::Watcher, text::counted};
+use muster_types::{Explain, Kind, Lsn, config::Assertion, event::Watcher, text::counted, wal::Reached};
 
 use super::{
     binaries::{Binaries, TO_OPEN},
-    lsn::Lsn,
     place::{self, Owner},
     refusal::{has_code, quoted},
+    replay,
     scratch::{Fate, ScratchServer},
     settings::{self, Server},
     wire::Connection,
@@ -70,22 +70,73 @@ pub(super) fn verify(request: &Request<'_>, watcher: &dyn Watcher) -> Result<Ver
     let server = server(data, major);
     let binaries = match programs(request, major, TO_OPEN)? {
         Ok(binaries) => binaries,
+        // Without a server nothing is replayed, and the state is not the one that was asked for.
+        Err(unopened) if request.asked.replay.is_some() => {
+            let message = format!(
+                "the log of `{}` cannot be replayed here: {}",
+                request.name,
+                unopened.doubts.join("; ")
+            );
+            return Err(DriverError::new(Kind::Unavailable, message)
+                .with_hint("install PostgreSQL of that version, or name its programs with `bin_dir`"));
+        }
         Err(unopened) => return Ok(unopened),
     };
     watcher.begin("verify", None);
     let owner = Owner::find(request.data_dir, data)?;
     place::prepare(request.asked.places, owner)?;
     // A server that was started on these files has changed them: it was only started when they were right.
-    if data.join("backup_label").exists() {
+    if replay::is_untouched(data) {
         check_manifest(&binaries, data, request.name, watcher)?;
     }
     watcher.begin("recover", None);
-    let scratch = ScratchServer::start(&binaries, request.asked.places, &server, owner, Fate::Kept, watcher)?;
-    let summary = look(request, &binaries, &scratch, watcher);
+    let fate = match request.asked.replay {
+        None => Fate::Kept,
+        Some(asked) => {
+            replay::prepare(data, owner)?;
+            Fate::Recovered(asked)
+        }
+    };
+    let started = ScratchServer::start(&binaries, request.asked.places, &server, owner, fate, watcher);
+    let scratch = started.map_err(|error| match request.asked.replay {
+        Some(asked) => replay::explain(error, asked),
+        None => error,
+    })?;
+    let judged = reach(request, data, owner, &scratch, watcher).and_then(|reached| {
+        let verified = look(request, &binaries, &scratch, watcher)?;
+        Ok(describe(verified, reached))
+    });
     let stopped = scratch.stop();
-    let verified = summary?;
+    let verified = judged?;
     stopped?;
     Ok(verified)
+}
+
+/// Asks how far the log was replayed, when it was.
+fn reach(
+    request: &Request<'_>,
+    data: &Path,
+    owner: Owner,
+    scratch: &ScratchServer,
+    watcher: &dyn Watcher,
+) -> Result<Option<Reached>, DriverError> {
+    if request.asked.replay.is_none() {
+        return Ok(None);
+    }
+    replay::reached(&mut scratch.connect("template1", watcher)?, data, owner, watcher)
+}
+
+fn describe(mut verified: Verified, reached: Option<Reached>) -> Verified {
+    if let Some(Reached { timeline, lsn, commit_at }) = &reached {
+        let commit = match commit_at {
+            Some(time) => format!("last commit {time}"),
+            None => "no commit in it".into(),
+        };
+        verified.summary =
+            format!("replayed to LSN {lsn} ({commit}), now on timeline {timeline}; {}", verified.summary);
+    }
+    verified.reached = reached;
+    verified
 }
 
 /// Finds the programs that open a backup; a host without them leaves it unopened, which says nothing of the backup.
@@ -105,7 +156,7 @@ pub(super) fn programs(
 
 /// What is known of a backup that this host cannot open.
 pub(super) fn unopened(doubt: String) -> Verified {
-    Verified { summary: "written, not opened".into(), doubts: vec![doubt] }
+    Verified { summary: "written, not opened".into(), doubts: vec![doubt], reached: None }
 }
 
 /// Names what a newer version has promised of a backup.
@@ -135,6 +186,7 @@ fn check_manifest(
         program,
         "--exit-on-error".into(),
         format!("--ignore={}", settings::FOLDER),
+        format!("--ignore={}", replay::FOLDER),
         data.display().to_string(),
     ];
     let ended =
@@ -152,7 +204,7 @@ fn look(
     watcher: &dyn Watcher,
 ) -> Result<Verified, DriverError> {
     let mut main = scratch.connect("template1", watcher)?;
-    compare(&mut main, request.asked.witness, request.name, watcher)?;
+    compare(&mut main, request, watcher)?;
     let databases = main.column(DATABASES, watcher)?;
     let mut doubts = Vec::new();
     for database in &databases {
@@ -182,21 +234,23 @@ fn look(
         }
         parts.push(format!("{} held", counted(request.asked.assertions.len(), "assertion")));
     }
-    Ok(Verified { summary: parts.join(", "), doubts })
+    Ok(Verified { summary: parts.join(", "), doubts, reached: None })
 }
 
 /// Compares identity and position with what the backup promises.
 fn compare(
     connection: &mut Connection,
-    witness: &Witness,
-    name: &str,
+    request: &Request<'_>,
     watcher: &dyn Watcher,
 ) -> Result<(), DriverError> {
-    for (what, expected) in witness {
+    let name = request.name;
+    for (what, expected) in request.asked.witness {
         let found = match what.as_str() {
             "system_identifier" => {
                 connection.value("SELECT system_identifier FROM pg_control_system()", watcher)?
             }
+            // Whoever replays a log ends on a timeline of its own.
+            "timeline" if request.asked.replay.is_some() => continue,
             "timeline" => connection.value("SELECT timeline_id FROM pg_control_checkpoint()", watcher)?,
             "stop_lsn" => {
                 let reached = connection.value("SELECT pg_current_wal_lsn()", watcher)?.unwrap_or_default();

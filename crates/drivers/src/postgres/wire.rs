@@ -8,16 +8,17 @@
 //!                                                         └► stream: one message at a time
 //! ```
 //!
-//! It never retries and never chooses another server. Read next: `refusal.rs` for what errors say, `base_backup.rs`.
+//! It never retries and never chooses another server. Read next: `wire/socket.rs`, `refusal.rs` for what errors say,
+//! `base_backup.rs`.
+
+mod socket;
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream, ToSocketAddrs},
-    os::unix::net::UnixStream,
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use fallible_iterator::FallibleIterator;
 use muster_types::{Kind, event::Watcher};
 use postgres_protocol::{
@@ -28,18 +29,19 @@ use postgres_protocol::{
     },
 };
 
+pub(super) use self::socket::Stopper;
+use self::socket::{Stream, connect, is_pause};
 use super::{
-    address::{Address, TlsMode},
+    address::Address,
     lsn::POSITION,
     refusal::{self, Said},
-    tls::{self, TlsStream},
 };
 use crate::DriverError;
 
+/// What the server calls our sessions.
+pub(super) const APPLICATION: &str = "muster";
 /// How long a server may take to answer the call and the login.
 const LOGIN_WITHIN: Duration = Duration::from_secs(15);
-/// How long to wait for bytes between two looks at the watcher.
-const TICK: Duration = Duration::from_millis(100);
 /// Bytes that are asked of the kernel at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -62,20 +64,6 @@ pub(super) struct Connection {
     address: Address,
     purpose: Purpose,
     notices: Vec<Said>,
-}
-
-/// Ends a connection from another thread: a read that waits comes back with an error.
-pub(super) struct Stopper(Socket);
-
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Tls(Box<TlsStream>),
 }
 
 impl Connection {
@@ -175,6 +163,75 @@ impl Connection {
         }
     }
 
+    /// Waits a moment for the next message; notices are kept and not returned.
+    ///
+    /// # Errors
+    /// A lost connection; `Interrupted`.
+    pub(super) fn try_receive(&mut self, watcher: &dyn Watcher) -> Result<Option<Message>, DriverError> {
+        for has_waited in [false, true] {
+            loop {
+                match Message::parse(&mut self.inbox) {
+                    Ok(Some(Message::NoticeResponse(body))) => self.notices.push(said(&mut body.fields())),
+                    Ok(Some(Message::ParameterStatus(_) | Message::NotificationResponse(_))) => {}
+                    Ok(Some(message)) => return Ok(Some(message)),
+                    Ok(None) if has_waited => return Ok(None),
+                    Ok(None) => break,
+                    Err(error) => return Err(self.lost(error)),
+                }
+            }
+            self.fill(watcher, None)?;
+        }
+        Ok(None)
+    }
+
+    /// Waits until the server has begun to stream in both directions.
+    ///
+    /// # Errors
+    /// What it refuses; a lost connection.
+    pub(super) fn await_stream(&mut self, watcher: &dyn Watcher) -> Result<(), DriverError> {
+        loop {
+            // `CopyBothResponse`, which the library does not know: its tag, its length, its content.
+            if self.inbox.first() == Some(&b'W') {
+                if let Some(length) = self.inbox.get(1..5).and_then(|four| <[u8; 4]>::try_from(four).ok()) {
+                    let size = 1 + u32::from_be_bytes(length) as usize;
+                    if self.inbox.len() >= size {
+                        self.inbox.advance(size);
+                        return Ok(());
+                    }
+                }
+            } else {
+                match Message::parse(&mut self.inbox).map_err(|error| self.lost(error))? {
+                    Some(Message::NoticeResponse(body)) => self.notices.push(said(&mut body.fields())),
+                    Some(Message::ErrorResponse(body)) => {
+                        let refused = self.refuse(&said(&mut body.fields()));
+                        // The session goes on, so it has to be at its beginning again.
+                        while !matches!(self.receive(watcher, None)?, Message::ReadyForQuery(_)) {}
+                        return Err(refused);
+                    }
+                    Some(Message::ParameterStatus(_)) => {}
+                    Some(_) => return Err(self.confused("the beginning of the log")),
+                    None => self.fill(watcher, None)?,
+                }
+                continue;
+            }
+            self.fill(watcher, None)?;
+        }
+    }
+
+    /// Sends a message within a stream.
+    pub(super) fn send_copy_data(&mut self, body: Bytes) -> Result<(), DriverError> {
+        let mut out = BytesMut::new();
+        frontend::CopyData::new(body).map_err(|error| self.lost(error))?.write(&mut out);
+        self.send(&out)
+    }
+
+    /// Ends our side of a stream.
+    pub(super) fn send_copy_done(&mut self) -> Result<(), DriverError> {
+        let mut out = BytesMut::new();
+        frontend::copy_done(&mut out);
+        self.send(&out)
+    }
+
     /// Returns the texts of a row.
     pub(super) fn texts(&self, row: &DataRowBody) -> Result<Vec<Option<String>>, DriverError> {
         texts(row).map_err(|error| self.lost(error))
@@ -187,12 +244,7 @@ impl Connection {
 
     /// Returns what ends this connection from another thread.
     pub(super) fn stopper(&self) -> Result<Stopper, DriverError> {
-        let socket = match &self.stream {
-            Stream::Tcp(stream) => stream.try_clone().map(Socket::Tcp),
-            Stream::Tls(stream) => stream.sock.try_clone().map(Socket::Tcp),
-            Stream::Unix(stream) => stream.try_clone().map(Socket::Unix),
-        };
-        socket.map(Stopper).map_err(|error| self.lost(error))
+        self.stream.stopper().map_err(|error| self.lost(error))
     }
 
     /// Turns what the server refused into an error that says what mends it.
@@ -253,7 +305,7 @@ impl Connection {
         let mut parameters = vec![
             ("user", user.as_str()),
             ("database", database.as_str()),
-            ("application_name", "muster"),
+            ("application_name", APPLICATION),
             ("client_encoding", "UTF8"),
         ];
         match self.purpose {
@@ -337,124 +389,6 @@ impl Drop for Connection {
         frontend::terminate(&mut out);
         drop(self.stream.write_all(&out));
     }
-}
-
-impl Stopper {
-    pub(super) fn stop(&self) {
-        // It fails only when the connection has ended already.
-        drop(match &self.0 {
-            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
-            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
-        });
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(buffer),
-            Self::Unix(stream) => stream.write(buffer),
-            Self::Tls(stream) => stream.write(buffer),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.flush(),
-            Self::Unix(stream) => stream.flush(),
-            Self::Tls(stream) => stream.flush(),
-        }
-    }
-}
-
-fn is_pause(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
-}
-
-fn connect(address: &Address) -> Result<Stream, DriverError> {
-    let unreachable = |error: io::Error| {
-        let hint = match error.kind() {
-            ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
-                "is the server running, and is this its host and port? (`listen_addresses`, `port`)"
-            }
-            ErrorKind::PermissionDenied => {
-                "run Muster as a user that may use this socket, or connect to a TCP port"
-            }
-            _ => "look at the host name and the network between",
-        };
-        DriverError::new(Kind::Unavailable, format!("cannot reach PostgreSQL at {address}: {error}"))
-            .with_hint(hint)
-    };
-    if let Some(folder) = address.socket_folder() {
-        let stream =
-            UnixStream::connect(folder.join(format!(".s.PGSQL.{}", address.port))).map_err(unreachable)?;
-        stream.set_read_timeout(Some(TICK)).map_err(unreachable)?;
-        return Ok(Stream::Unix(stream));
-    }
-    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for place in (address.host.as_str(), address.port).to_socket_addrs().map_err(unreachable)? {
-        match TcpStream::connect_timeout(&place, LOGIN_WITHIN) {
-            Ok(stream) => return prepare(stream, address, &unreachable),
-            Err(error) => last = error,
-        }
-    }
-    Err(unreachable(last))
-}
-
-/// Watches for a peer that vanishes, and begins TLS when it is wanted.
-fn prepare(
-    mut stream: TcpStream,
-    address: &Address,
-    unreachable: &dyn Fn(io::Error) -> DriverError,
-) -> Result<Stream, DriverError> {
-    use rustix::net::sockopt;
-    let kept = sockopt::set_socket_keepalive(&stream, true)
-        .and_then(|()| sockopt::set_tcp_keepidle(&stream, Duration::from_secs(30)))
-        .and_then(|()| sockopt::set_tcp_keepintvl(&stream, Duration::from_secs(10)))
-        .and_then(|()| sockopt::set_tcp_keepcnt(&stream, 6));
-    kept.map_err(|errno| unreachable(errno.into()))?;
-    stream.set_nodelay(true).map_err(unreachable)?;
-    if address.tls != TlsMode::Disable {
-        let mut out = BytesMut::new();
-        frontend::ssl_request(&mut out);
-        stream.set_read_timeout(Some(LOGIN_WITHIN)).map_err(unreachable)?;
-        let mut answer = [0];
-        stream.write_all(&out).and_then(|()| stream.read_exact(&mut answer)).map_err(unreachable)?;
-        match answer {
-            [b'S'] => {
-                let mut session = tls::wrap(stream, address)?;
-                while session.conn.is_handshaking() {
-                    session.conn.complete_io(&mut session.sock).map_err(|error| untrusted(address, error))?;
-                }
-                session.sock.set_read_timeout(Some(TICK)).map_err(unreachable)?;
-                return Ok(Stream::Tls(Box::new(session)));
-            }
-            _ if address.tls == TlsMode::Prefer => {}
-            _ => {
-                let message = format!("{address} does not speak TLS, and `sslmode` demands it");
-                return Err(DriverError::new(Kind::Unavailable, message).with_hint(
-                    "set `ssl = on` with a certificate on the server, or change `sslmode` in the URL",
-                ));
-            }
-        }
-    }
-    stream.set_read_timeout(Some(TICK)).map_err(unreachable)?;
-    Ok(Stream::Tcp(stream))
-}
-
-fn untrusted(address: &Address, error: io::Error) -> DriverError {
-    DriverError::new(Kind::Unavailable, format!("no TLS with {address}: {error}"))
-        .with_hint("is `sslrootcert` the authority that signed the server's certificate, and does the certificate name this host?")
 }
 
 /// The texts of a row.

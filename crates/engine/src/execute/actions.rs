@@ -15,6 +15,7 @@ use muster_types::{
     event::{Unwatched, Watcher, What},
     facts::{ProofFact, ProofOutcome},
     plan::{Action, KeptData, Step, SwapMove, Verb},
+    wal::Replayed,
 };
 
 use super::{Executor, StepEffect};
@@ -40,11 +41,22 @@ impl Executor<'_> {
             }
             Action::StartService { service, within } => self.start(service, *within),
             Action::RestoreBeside { backup, places, .. } => self.restore(backup, places),
-            Action::VerifyRestored { component, backup, places, witness, assertions, damage } => {
+            Action::VerifyRestored { component, backup, places, witness, assertions, damage, replay } => {
                 refuse_damage(component, backup, damage)?;
-                let request =
-                    Verification { places, witness, assertions, is_proof: self.plan.verb == Verb::Prove };
+                let request = Verification {
+                    places,
+                    witness,
+                    assertions,
+                    is_proof: self.plan.verb == Verb::Prove,
+                    replay: replay.as_ref(),
+                };
                 self.verify(step, component, backup, &request)
+            }
+            Action::FetchWal { replay, into, .. } => {
+                remove_tree(into).map_err(state_error("remove", into))?;
+                let fetched = self.world.repo.wal().fetch(replay, into, self.observer)?;
+                let summary = format!("{} segments, {}", fetched.segments, ByteSize(fetched.bytes));
+                Ok(StepEffect { summary: Some(summary), events: Vec::new() })
             }
             Action::Swap { component, moves } => self.swap(component, moves),
             Action::Check { check, within } => self.check(check, *within),
@@ -60,6 +72,14 @@ impl Executor<'_> {
             Action::FreeSpace => {
                 let stats = self.world.repo.free_space(false)?;
                 Ok(StepEffect { summary: Some(stats.to_string()), events: Vec::new() })
+            }
+            Action::FreeWal { needs } => {
+                let needed: Vec<_> = needs
+                    .iter()
+                    .map(|need| (need.system_identifier.clone(), need.line, need.first))
+                    .collect();
+                let freed = self.world.repo.wal().remove_before(&needed)?;
+                Ok(StepEffect { summary: Some(format!("{} freed", ByteSize(freed))), events: Vec::new() })
             }
             Action::SetPin { backup, pin } => {
                 self.world.repo.set_pin(backup, *pin)?;
@@ -164,12 +184,16 @@ impl Executor<'_> {
     ) -> Result<StepEffect, EngineError> {
         let begun = std::time::Instant::now();
         let driver = self.world.component(component)?;
-        let Verified { summary, doubts } = driver.verify(request, self.observer)?;
+        let Verified { summary, doubts, reached } = driver.verify(request, self.observer)?;
         if request.is_proof && !doubts.is_empty() {
             return Err(EngineError::Doubtful { component: component.to_owned(), doubts });
         }
         let mut events: Vec<What> =
             doubts.iter().map(|doubt| What::Warning { message: format!("{component}: {doubt}") }).collect();
+        if let (Some(replay), Some(reached)) = (request.replay, reached) {
+            let (component, asked) = (component.to_owned(), replay.until.clone());
+            events.push(What::Replayed { replayed: Replayed { component, asked, reached } });
+        }
         if request.is_proof {
             let seconds = begun.elapsed().as_secs_f64() + self.seconds_before(step)?;
             let proof = ProofFact {

@@ -62,7 +62,7 @@ impl LocalFolder {
             let name = format!("{folder}/{file_name}");
             match entry.metadata() {
                 Ok(metadata) if metadata.is_file() => found.push(Listed { name, size: metadata.len() }),
-                Ok(metadata) if metadata.is_dir() && layout::is_folder_of_packs(&name) => below.push(name),
+                Ok(metadata) if metadata.is_dir() && layout::is_part_of_folder(&name) => below.push(name),
                 Ok(_) => {}
                 // Another run has removed it just now.
                 Err(error) if error.kind() == IoKind::NotFound => {}

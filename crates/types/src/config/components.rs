@@ -81,6 +81,12 @@ pub struct ComponentKeys {
     /// `postgres`: the most bytes per second that a backup takes from the server. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate: Option<ByteSize>,
+    /// `postgres`: `stream` receives the write-ahead log as the server writes it (`muster wal receive`). Default: `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal: Option<PostgresWal>,
+    /// `postgres`: the slot of `wal: stream` may keep log without a limit, and so fill the server's disk. Default: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbounded_slot: Option<bool>,
     /// When to back up and what to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupPolicy>,
@@ -117,6 +123,8 @@ impl TryFrom<ComponentKeys> for Component {
                 (keys.data_dir.is_some(), "data_dir"),
                 (keys.bin_dir.is_some(), "bin_dir"),
                 (keys.max_rate.is_some(), "max_rate"),
+                (keys.wal.is_some(), "wal"),
+                (keys.unbounded_slot.is_some(), "unbounded_slot"),
             ] {
                 refuse(is_set, key, kind, "it is a key of kind `postgres`")?;
             }
@@ -139,6 +147,8 @@ impl TryFrom<ComponentKeys> for Component {
                     data_dir: keys.data_dir,
                     bin_dir: keys.bin_dir,
                     max_rate: keys.max_rate,
+                    wal: keys.wal.unwrap_or_default(),
+                    unbounded_slot: keys.unbounded_slot.unwrap_or_default(),
                     common,
                 }))
             }
@@ -184,6 +194,8 @@ impl From<Component> for ComponentKeys {
             data_dir: None,
             bin_dir: None,
             max_rate: None,
+            wal: None,
+            unbounded_slot: None,
             backup: common.backup,
             objectives: common.objectives,
             classes: common.classes,
@@ -205,6 +217,8 @@ impl From<Component> for ComponentKeys {
                 keys.data_dir = postgres.data_dir;
                 keys.bin_dir = postgres.bin_dir;
                 keys.max_rate = postgres.max_rate;
+                keys.wal = (postgres.wal != PostgresWal::default()).then_some(postgres.wal);
+                keys.unbounded_slot = postgres.unbounded_slot.then_some(true);
             }
         }
         keys
@@ -255,6 +269,17 @@ pub enum PostgresMethod {
     Logical,
 }
 
+/// Whether the write-ahead log is received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PostgresWal {
+    /// It is not: a restore brings back the moment of a backup.
+    #[default]
+    None,
+    /// By a replication slot, as the server writes it.
+    Stream,
+}
+
 /// A PostgreSQL cluster.
 #[derive(Clone, PartialEq, Default)]
 pub struct PostgresComponent {
@@ -270,6 +295,10 @@ pub struct PostgresComponent {
     pub bin_dir: Option<PathBuf>,
     /// The most bytes per second that a backup takes.
     pub max_rate: Option<ByteSize>,
+    /// Whether the write-ahead log is received.
+    pub wal: PostgresWal,
+    /// Whether the slot may keep log without a limit.
+    pub unbounded_slot: bool,
     /// What all kinds share.
     pub common: ComponentCommon,
 }
@@ -282,6 +311,7 @@ impl std::fmt::Debug for PostgresComponent {
             .field("data_dir", &self.data_dir)
             .field("bin_dir", &self.bin_dir)
             .field("max_rate", &self.max_rate)
+            .field("wal", &self.wal)
             .field("common", &self.common)
             .finish_non_exhaustive()
     }

@@ -217,7 +217,7 @@ impl Proof<'_> {
             }
             parts.push(format!("{} held", counted(assertions.len(), "assertion")));
         }
-        Ok(Verified { summary: parts.join(", "), doubts })
+        Ok(Verified { summary: parts.join(", "), doubts, reached: None })
     }
 
     /// Says whose fault a failed step is, by the server's code.

@@ -1,0 +1,87 @@
+//! `muster reach`: to which times a component can be brought back by its log, and what is missing of it.
+//!
+//! It reads every piece of the archive unless it is told not to: a name promises, only the content keeps.
+
+use muster_engine::survey;
+use muster_plan::reach::{Stretch, stretches};
+use muster_types::{event::Watcher, facts::Facts, wal::ReceiverStatus};
+use serde_json::json;
+
+use crate::{
+    answer::Answer,
+    app::{self, Intent},
+    args::{Global, ReachArgs},
+    exit::{self, Failure},
+    progress::Progress,
+    render,
+};
+
+pub(super) fn run(global: &Global, args: &ReachArgs) -> Result<Answer, Failure> {
+    let world = app::open_world(app::load(global, Intent::Read)?)?;
+    let names = app::component_names(&world, &args.components)?;
+    let progress = Progress::new(global.quiet || global.json);
+    let facts = survey::survey(&world, &names)?;
+    progress.begin("read WAL", None);
+    let (findings, notes) = world.repo.wal().verify(!args.quick, &progress)?;
+    let (mut text, mut documents) = (String::new(), Vec::new());
+    for name in &names {
+        let found = stretches(&facts, name);
+        let receiver = facts.receivers.iter().find(|status| status.component == *name);
+        if found.is_empty() && receiver.is_none() && args.components.is_empty() {
+            continue;
+        }
+        text.push_str(&block(name, &found, &facts, receiver));
+        documents.push(json!({"component": name, "stretches": found, "receiver": receiver}));
+    }
+    if documents.is_empty() {
+        text.push_str("no log is archived: add `wal: stream` to a component and run `muster wal receive`\n");
+    }
+    for finding in &findings {
+        text.push_str(&format!("damaged: {finding}\n"));
+    }
+    for note in &notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    let outcome = if findings.is_empty() { "passed" } else { "failed" };
+    let document = json!({
+        "outcome": outcome,
+        "components": documents,
+        "findings": findings,
+        "notes": notes,
+        "is_read": !args.quick,
+    });
+    let code = if findings.is_empty() { exit::DONE } else { exit::DAMAGED };
+    Ok(Answer::new(text, document).with_code(code))
+}
+
+fn block(name: &str, found: &[Stretch], facts: &Facts, receiver: Option<&ReceiverStatus>) -> String {
+    let mut text = format!("{name}\n");
+    if found.is_empty() {
+        text.push_str(
+            "  no backup has a log behind it: take one with `muster backup` while the log is received\n",
+        );
+    }
+    let rows: Vec<Vec<String>> = found
+        .iter()
+        .map(|stretch| {
+            vec![
+                stretch.from.to_string(),
+                stretch.to.to_string(),
+                format!("{} to {}", stretch.from_lsn, stretch.to_lsn),
+                stretch.timeline.to_string(),
+                stretch.backup.short().to_owned(),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        text.push_str(&render::table(&["from", "to", "log", "timeline", "backup"], &rows));
+    }
+    if let Some(status) = receiver {
+        let age = facts.now.duration_since(status.at).as_secs();
+        text.push_str(&format!(
+            "  receiver: {:?} {age} s ago, durable up to {}\n",
+            status.state, status.durable
+        ));
+    }
+    text
+}

@@ -1,0 +1,140 @@
+//! `muster wal receive`: receives the log of a server until somebody stops it.
+//!
+//! How far it is lies in `wal/<component>.json` of the state folder, for `muster reach` and `muster status`; with
+//! `--json` each change is a line on stdout.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use muster_drivers::component::WalReception;
+use muster_engine::{
+    lock::{self, Sharing},
+    survey::receiver_file,
+};
+use muster_repo::durable;
+use muster_types::{
+    Kind, Lsn,
+    wal::{ReceiverState, ReceiverStatus},
+};
+use serde_json::json;
+
+use crate::{
+    answer::{self, Answer},
+    app::{self, Intent},
+    args::{Global, WalCommand},
+    exit::Failure,
+    progress::Progress,
+};
+
+/// How often people are told that all is well.
+const TOLD: Duration = Duration::from_secs(30);
+/// How often the file in the state folder is written while nothing else changes.
+const KEPT: Duration = Duration::from_secs(1);
+
+pub(super) fn run(global: &Global, command: &WalCommand) -> Result<Answer, Failure> {
+    match command {
+        WalCommand::Receive { component } => receive(global, component),
+    }
+}
+
+fn receive(global: &Global, component: &str) -> Result<Answer, Failure> {
+    let loaded = app::load(global, Intent::Read)?;
+    let driver = app::open_component(&loaded, component)?;
+    let repo = app::open_repo(&loaded)?;
+    let locks = loaded.state_dir.join("locks");
+    let holder = format!("`muster wal receive` (pid {})", std::process::id());
+    let _lock = lock::acquire(&locks, &format!("wal-{component}"), Sharing::Exclusive, &holder)?;
+    let file = receiver_file(&loaded.state_dir, component);
+    let folder = file.parent().unwrap_or(&loaded.state_dir);
+    std::fs::create_dir_all(folder).map_err(|error| {
+        Failure::new(
+            Kind::Unavailable,
+            format!("cannot make {}: {error}", folder.display()),
+            "check that this user may write to the state folder",
+        )
+    })?;
+    let progress = Progress::new(global.quiet || global.json);
+    let teller = Teller { file, is_json: global.json, progress: &progress, said: Mutex::default() };
+    let reception = WalReception {
+        platform: &loaded.platform.platform,
+        repo: &repo,
+        told: &|status| teller.hear(status),
+    };
+    driver.receive_wal(&reception, &progress)?;
+    let said = teller.said.lock().unwrap_or_else(PoisonError::into_inner);
+    let durable = said.durable;
+    Ok(Answer::new(
+        format!("stopped; the log of `{component}` is durable up to {durable}\n"),
+        json!({"outcome": "done", "component": component, "durable": durable}),
+    ))
+}
+
+/// Says what changes, and now and then that nothing does.
+struct Teller<'a> {
+    file: PathBuf,
+    is_json: bool,
+    progress: &'a Progress,
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    durable: Lsn,
+    state: Option<ReceiverState>,
+    told: Option<Instant>,
+    kept: Option<Instant>,
+    warnings: Vec<String>,
+}
+
+impl Teller<'_> {
+    fn hear(&self, status: &ReceiverStatus) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_other = said.state.as_ref() != Some(&status.state);
+        let is_further = status.durable != said.durable;
+        let is_due = |last: Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
+        if is_other || is_due(said.kept, KEPT) {
+            // Who reads it tells by its time that it is old; a full disk must not stop the reception.
+            if let Ok(json) = serde_json::to_vec_pretty(status)
+                && let Err(error) = durable::write(&self.file, &json, 0o644)
+            {
+                log::debug!("{} cannot be written: {error}", self.file.display());
+            }
+            said.kept = Some(Instant::now());
+        }
+        if self.is_json && (is_other || is_further) {
+            drop(answer::print(&json!(status).to_string()));
+        }
+        if said.warnings != status.warnings {
+            status.warnings.iter().for_each(|warning| self.progress.say(&format!("warning: {warning}")));
+            said.warnings.clone_from(&status.warnings);
+        }
+        if is_other || is_due(said.told, TOLD) {
+            self.progress.say(&line(status));
+            said.told = Some(Instant::now());
+        }
+        said.durable = status.durable;
+        said.state = Some(status.state.clone());
+    }
+}
+
+fn line(status: &ReceiverStatus) -> String {
+    match &status.state {
+        ReceiverState::Starting => format!("{} starting to receive {}", status.at, status.component),
+        ReceiverState::Streaming => {
+            let timeline = status.line.map_or(0, |line| line.timeline);
+            let behind = status.server.0.saturating_sub(status.durable.0);
+            format!(
+                "{} receiving {}: durable up to {} on timeline {timeline}, {behind} bytes behind",
+                status.at, status.component, status.durable
+            )
+        }
+        ReceiverState::Waiting(reason) => {
+            format!("{} waiting: {reason}; durable up to {}", status.at, status.durable)
+        }
+        ReceiverState::Gap(reason) => format!("{} GAP: {reason}", status.at),
+        ReceiverState::Stopped => format!("{} stopped; durable up to {}", status.at, status.durable),
+    }
+}
