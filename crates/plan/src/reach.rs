@@ -134,6 +134,13 @@ pub fn stretches(facts: &Facts, component: &str) -> Vec<Stretch> {
     found
 }
 
+/// Returns the log behind a backup, to its newest end.
+pub fn replay_of(facts: &Facts, backup: &Backup) -> Option<Replay> {
+    let all = stretches(facts, &backup.record.identity.component);
+    let of_backup = all.into_iter().filter(|stretch| stretch.backup == backup.id);
+    of_backup.max_by_key(|stretch| (stretch.timeline, stretch.to)).map(|stretch| stretch.replay)
+}
+
 /// Tells whether the log of a component's cluster is archived at all.
 pub fn has_log(facts: &Facts, component: &str) -> bool {
     backups_of(facts, component).into_iter().any(|backup| begins(facts, backup).is_some())

@@ -44,7 +44,7 @@ const CHECK_WITHIN: Span = Span::from_secs(60);
 pub const SMOKE_TAG: &str = "quick";
 
 /// Where the segments of a log lie while they are replayed, in the first place of a backup.
-const WAL_FOLDER: &str = "muster-wal";
+pub(crate) const WAL_FOLDER: &str = "muster-wal";
 
 /// All steps of a restore belong together: after the first failure nothing more is done.
 const GROUP: &str = "restore";
@@ -179,12 +179,7 @@ impl Pair<'_> {
 
     /// Bytes that are written, at most.
     fn size_bytes(&self) -> u64 {
-        let log = self.replay.as_ref().map_or(0, |replay| {
-            // Behind the archived log the server writes a segment of its own.
-            let segment = replay.lines.last().map_or(0, |line| line.segment());
-            replay.to.map_or(0, |to| to.0.saturating_sub(replay.from.0)) + 2 * segment
-        });
-        self.backup.record.size_bytes + log
+        self.backup.record.size_bytes + self.replay.as_ref().map_or(0, replay_bytes)
     }
 
     fn note(&self) -> String {
@@ -403,6 +398,13 @@ fn swap_move(scope: Scope<'_>, target: &Path) -> SwapMove {
         target: target.to_owned(),
         kept: beside(scope, target, "old"),
     }
+}
+
+/// Bytes that a replay needs beside the backup, at most.
+pub(crate) fn replay_bytes(replay: &Replay) -> u64 {
+    // Behind the archived log the server writes a segment of its own.
+    let segment = replay.lines.last().map_or(0, |line| line.segment());
+    replay.to.map_or(0, |to| to.0.saturating_sub(replay.from.0)) + 2 * segment
 }
 
 /// A hidden name in the target's own folder, so that moving there is one rename.

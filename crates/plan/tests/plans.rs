@@ -3,6 +3,8 @@
 
 #[path = "plans/dumps.rs"]
 mod dumps;
+#[path = "plans/reach.rs"]
+mod reach;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,11 @@
 
 use muster_engine::survey;
 use muster_plan::reach::{Stretch, stretches};
-use muster_types::{event::Watcher, facts::Facts, wal::ReceiverStatus};
+use muster_types::{
+    event::Watcher,
+    facts::Facts,
+    wal::{ReceiverState, ReceiverStatus},
+};
 use serde_json::json;
 
 use crate::{
@@ -58,7 +62,7 @@ fn block(name: &str, found: &[Stretch], facts: &Facts, receiver: Option<&Receive
     let mut text = format!("{name}\n");
     if found.is_empty() {
         text.push_str(
-            "  no backup has a log behind it: take one with `muster backup` while the log is received\n",
+            "no backup has a log behind it: take one with `muster backup` while the log is received\n",
         );
     }
     let rows: Vec<Vec<String>> = found
@@ -78,10 +82,14 @@ fn block(name: &str, found: &[Stretch], facts: &Facts, receiver: Option<&Receive
     }
     if let Some(status) = receiver {
         let age = facts.now.duration_since(status.at).as_secs();
-        text.push_str(&format!(
-            "  receiver: {:?} {age} s ago, durable up to {}\n",
-            status.state, status.durable
-        ));
+        let what = match &status.state {
+            ReceiverState::Starting => "starting".to_owned(),
+            ReceiverState::Streaming => "receiving".to_owned(),
+            ReceiverState::Waiting(reason) => format!("waiting ({reason})"),
+            ReceiverState::Gap(reason) => format!("GAP ({reason})"),
+            ReceiverState::Stopped => "stopped".to_owned(),
+        };
+        text.push_str(&format!("receiver: {what}, {age} s ago; durable up to {}\n", status.durable));
     }
     text
 }

@@ -177,6 +177,11 @@ fn a_cluster_comes_back_to_any_time_and_position_of_its_log() {
             commits.iter().take_while(|commit| commit.lsn <= middle.lsn).map(|commit| commit.xid).collect();
         assert_eq!(present(&restored), upto, "version {version:?}");
 
+        // A proof goes the whole way, too.
+        let proven = streamed.cluster.well(&["prove", "--json"]).json();
+        assert_eq!(proven["proofs"][0]["outcome"], "proven", "{proven:#}");
+        assert_eq!(proven["replays"][0]["asked"], "end", "{proven:#}");
+
         // In place: the end of the log, and nothing of the cluster is left.
         streamed.stop();
         streamed.cluster.server.stop_immediate();
