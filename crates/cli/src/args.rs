@@ -124,6 +124,22 @@ pub(crate) enum WalCommand {
         /// The component
         component: String,
     },
+    /// For `restore_command`: write one file of the archive. Exit 1: there is none; 126: nobody knows
+    Fetch {
+        /// The component
+        component: String,
+        /// The file that the server asks for: `%f`
+        name: String,
+        /// Where it wants it: `%p`
+        path: PathBuf,
+    },
+    /// For `archive_command`, where nothing can stream: archive one file of `pg_wal`
+    Push {
+        /// The component
+        component: String,
+        /// The file: `%p`
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -125,6 +125,20 @@ pub trait ComponentDriver: Send + Sync {
         .with_hint("name a component of kind `postgres` with `wal: stream`"))
     }
 
+    /// Archives one file of the source's log, as its own archiver hands it over; returns what was done.
+    ///
+    /// May be repeated.
+    ///
+    /// # Errors
+    /// `Input`: the kind has no log, or this is no file of it. `Conflict`: the archive holds another file of that name.
+    fn push_wal(&self, _repo: &Repo, _file: &Path) -> Result<String, DriverError> {
+        Err(DriverError::new(
+            Kind::Input,
+            "only components of kind `postgres` have a log that can be archived",
+        )
+        .with_hint("name a component of kind `postgres`"))
+    }
+
     /// Begins a backup. `scratch` is an empty folder of its own for temporary copies, removed by the caller.
     ///
     /// With [`Method::Raw`] it takes whatever lies there, damaged or partly missing.

@@ -22,10 +22,16 @@ impl DriverError {
         Self { message: message.into(), kind, hint: None, source: None }
     }
 
-    /// Says what another error says, with its family and its next action.
+    /// Says what another error and its causes say, with its family and its next action.
     pub fn of(error: &impl Explain) -> Self {
         let hint = error.hint().map(|hint| hint.0);
-        Self { message: error.to_string(), kind: error.kind(), hint, source: None }
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self { message, kind: error.kind(), hint, source: None }
     }
 
     /// Adds the next action.

@@ -38,7 +38,7 @@ use std::{
     sync::Arc,
 };
 
-use muster_repo::source::Source;
+use muster_repo::{Repo, source::Source};
 use muster_types::{
     Clock, Kind,
     backup::Method,
@@ -234,6 +234,10 @@ impl ComponentDriver for PostgresDriver {
             clock: &self.clock,
         };
         wal::receive(&request, reception.told, watcher)
+    }
+
+    fn push_wal(&self, repo: &Repo, file: &Path) -> Result<String, DriverError> {
+        wal::push(repo, file, self.clock.as_ref())
     }
 
     fn open_source(

@@ -177,12 +177,15 @@ fn follow(archive: &WalFacts, last: &WalLine, backup: &Backup, timeline: u32, st
     let from = stop.segment_start(segment);
     let mut begin = from;
     let mut older_commit = None;
+    // When the parent had nothing more than what its child goes on from, the child begins where the parent ends.
+    let mut parent_to = None;
     for (line, fork) in chain.iter().zip(&forks) {
         let range = holding(line, begin)?;
         if range.end < fork.at {
             return None;
         }
         older_commit = older_commit.max(range.newest_commit);
+        parent_to = (range.end <= fork.at).then_some(range.as_of);
         begin = fork.at.segment_start(segment);
     }
     let range = holding(last, begin)?;
@@ -200,7 +203,11 @@ fn follow(archive: &WalFacts, last: &WalLine, backup: &Backup, timeline: u32, st
         to: range.as_of.max(consistent),
         to_lsn: range.end,
         newest_commit: range.newest_commit,
-        began_at: if forks.is_empty() { consistent } else { range.begun_at },
+        began_at: if forks.is_empty() {
+            consistent
+        } else {
+            parent_to.unwrap_or(range.begun_at).min(range.begun_at)
+        },
         replay: Replay {
             system_identifier: archive.system_identifier.clone(),
             lines: chain.iter().map(|line| line.id).collect(),

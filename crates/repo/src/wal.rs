@@ -1,10 +1,10 @@
 //! The archive of PostgreSQL's write-ahead log: pieces of it, encrypted with the repository's key, beside the backups.
 //!
 //! ```text
-//! muster/wal/<system identifier>/<line>/<start>-<end>-<newest commit>-<as of>-<bytes>     a piece
-//!                                      /<start>-<end>-gap                                 known to be missing
-//!                                      /history                                           how a timeline came to be
-//!                                      /mark                                              up to where everything was here
+//! muster/wal/<system identifier>/<line>/<start>-<end>-<newest commit>-<begun>-<as of>-<bytes>     a piece
+//!                                      /<start>-<end>-gap          known to be missing
+//!                                      /history                    how a timeline came to be
+//!                                      /mark                       up to where everything was here, and when
 //! ```
 //! In: stretches of WAL as a server sends them. Out: facts for the planner, segments for a recovery, findings.
 //!
@@ -58,6 +58,8 @@ pub struct Piece<'a> {
     pub content: &'a [u8],
     /// The newest commit or abort in it by the server's clock, UTC.
     pub newest_commit: Option<Timestamp>,
+    /// By the server's clock, when its first byte was sent, UTC.
+    pub begun_at: Timestamp,
     /// By the server's clock, when its last byte was sent, UTC.
     pub as_of: Timestamp,
 }
@@ -123,6 +125,7 @@ impl Wal<'_> {
             start: piece.start,
             end: Lsn(piece.start.0 + piece.content.len() as u64),
             newest_commit: piece.newest_commit,
+            begun_at: piece.begun_at,
             as_of: piece.as_of,
             stored_bytes: sealed.len() as u64,
         };
@@ -263,6 +266,15 @@ impl Wal<'_> {
         Ok((facts, findings))
     }
 
+    /// Returns the lines of a cluster of which there is anything.
+    ///
+    /// # Errors
+    /// The repository cannot be listed.
+    pub fn lines(self, system: &str) -> Result<Vec<LineId>, RepoError> {
+        let files = self.files()?;
+        Ok(files.lines.into_keys().filter(|(of, _)| of == system).map(|(_, line)| line).collect())
+    }
+
     /// Returns the names of a line's pieces, by their beginning.
     ///
     /// # Errors
@@ -365,6 +377,7 @@ fn ranges(pieces: &[PieceName]) -> Vec<WalRange> {
                 range.pieces += 1;
                 range.stored_bytes += piece.stored_bytes;
                 range.newest_commit = range.newest_commit.max(piece.newest_commit);
+                range.begun_at = range.begun_at.min(piece.begun_at);
                 if piece.end > range.end {
                     range.end = piece.end;
                     range.as_of = range.as_of.max(piece.as_of);
@@ -375,7 +388,7 @@ fn ranges(pieces: &[PieceName]) -> Vec<WalRange> {
                 end: piece.end,
                 pieces: 1,
                 stored_bytes: piece.stored_bytes,
-                begun_at: piece.as_of,
+                begun_at: piece.begun_at,
                 newest_commit: piece.newest_commit,
                 as_of: piece.as_of,
             }),

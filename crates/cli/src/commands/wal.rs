@@ -1,10 +1,10 @@
-//! `muster wal receive`: receives the log of a server until somebody stops it.
+//! `muster wal`: receives the log of a server until somebody stops it; fetches and pushes single files of it for servers.
 //!
 //! How far it is lies in `wal/<component>.json` of the state folder, for `muster reach` and `muster status`; with
 //! `--json` each change is a line on stdout.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use std::{
 use muster_drivers::component::WalReception;
 use muster_engine::{
     lock::{self, Sharing},
-    survey::receiver_file,
+    survey::{self, receiver_file},
 };
 use muster_repo::durable;
 use muster_types::{
@@ -25,10 +25,12 @@ use crate::{
     answer::{self, Answer},
     app::{self, Intent},
     args::{Global, WalCommand},
-    exit::Failure,
+    exit::{self, Failure},
     progress::Progress,
 };
 
+/// What tells a server that nobody knows whether there is such a file.
+const UNKNOWN: u8 = 126;
 /// How often people are told that all is well.
 const TOLD: Duration = Duration::from_secs(30);
 /// How often the file in the state folder is written while nothing else changes.
@@ -37,7 +39,64 @@ const KEPT: Duration = Duration::from_secs(1);
 pub(super) fn run(global: &Global, command: &WalCommand) -> Result<Answer, Failure> {
     match command {
         WalCommand::Receive { component } => receive(global, component),
+        WalCommand::Fetch { component, name, path } => Ok(fetch(global, component, name, path)),
+        WalCommand::Push { component, path } => push(global, component, path),
     }
+}
+
+/// A server takes the codes from 1 to 125 for "there is none", and then may end its recovery: only that certainty has one.
+fn fetch(global: &Global, component: &str, name: &str, path: &Path) -> Answer {
+    let try_it = || try_fetch(global, component, name, path);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(try_it));
+    let failure = match result {
+        Ok(Ok(answer)) => return answer,
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::new(Kind::Bug, "muster wal fetch ended in the middle", "report this"),
+    };
+    let shown = failure.rendered.clone().unwrap_or_else(|| exit::render(&failure.note));
+    let document = json!({"outcome": "failed", "error": failure.note});
+    Answer { errors: shown, ..Answer::new("", document).with_code(UNKNOWN) }
+}
+
+fn try_fetch(global: &Global, component: &str, name: &str, path: &Path) -> Result<Answer, Failure> {
+    let loaded = app::load(global, Intent::Read)?;
+    app::names(&loaded.platform.components, &[component.to_owned()])?;
+    let world = app::open_world(loaded)?;
+    let mut backups = survey::backups(&world)?;
+    backups.retain(|backup| backup.record.identity.component == component);
+    let system = backups.iter().rev().find_map(|backup| backup.record.witness.get("system_identifier"));
+    let Some(system) = system else {
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("no backup of `{component}` tells which cluster it is"),
+            format!("take one with `muster backup {component}`"),
+        ));
+    };
+    let document = json!({"component": component, "file": name, "path": path});
+    let Some(content) = world.repo.wal().file(system, name)? else {
+        let mut document = document;
+        document["outcome"] = json!("absent");
+        return Ok(Answer::new("", document).with_code(exit::FAILED));
+    };
+    durable::write(path, &content, 0o600).map_err(|error| {
+        Failure::new(
+            Kind::Unavailable,
+            format!("cannot write {}: {error}", path.display()),
+            "is there room, and may this user write there?",
+        )
+    })?;
+    let mut document = document;
+    document["outcome"] = json!("done");
+    Ok(Answer::new("", document))
+}
+
+fn push(global: &Global, component: &str, path: &Path) -> Result<Answer, Failure> {
+    let loaded = app::load(global, Intent::Read)?;
+    let driver = app::open_component(&loaded, component)?;
+    let repo = app::open_repo(&loaded)?;
+    let said = driver.push_wal(&repo, path)?;
+    let document = json!({"outcome": "done", "component": component, "path": path, "summary": said});
+    Ok(Answer::new("", document))
 }
 
 fn receive(global: &Global, component: &str) -> Result<Answer, Failure> {

@@ -1,6 +1,8 @@
 //! The write-ahead log from outside: received under load, killed, replayed to times and positions; gaps and other servers.
 
 mod away;
+mod files;
+mod torture;
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
@@ -93,7 +95,7 @@ impl Streamed {
 
     fn pieces(&self) -> Vec<PathBuf> {
         let mut found: Vec<PathBuf> = walk(&self.cluster.platform.sandbox.repository().join("muster/wal"));
-        found.retain(|path| path.file_name().unwrap().to_str().unwrap().matches('-').count() == 4);
+        found.retain(|path| path.file_name().unwrap().to_str().unwrap().matches('-').count() == 5);
         found.sort();
         found
     }

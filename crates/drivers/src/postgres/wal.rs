@@ -11,13 +11,17 @@
 //! Read next: `receive.rs`.
 
 mod collect;
+mod push;
 mod receive;
 mod records;
 mod start;
 mod stream;
 mod writer;
 
-pub(super) use self::receive::{Request, receive};
+pub(super) use self::{
+    push::push,
+    receive::{Request, receive},
+};
 
 use super::attachments::PREFIX;
 

@@ -96,6 +96,57 @@ impl Wal<'_> {
         Ok(FetchStats { segments: segments.len(), bytes })
     }
 
+    /// Returns a file that a recovering server asks for by its name, `000000010000000000000003` or `00000002.history`;
+    /// `None` when the archive certainly has none of that name.
+    ///
+    /// The last segment is filled up with zeros.
+    ///
+    /// # Errors
+    /// `Corrupt`: it is damaged, part of it is missing, or two lines have one. `Io`, `Store`.
+    pub fn file(self, system: &str, name: &str) -> Result<Option<Vec<u8>>, RepoError> {
+        let Some((timeline, number)) = parse_name(name) else { return Ok(None) };
+        let lines = self.lines(system)?;
+        let mut found = Vec::new();
+        for line in lines.into_iter().filter(|line| line.timeline == timeline) {
+            let content = match number {
+                None => Some(self.history(system, line)?),
+                Some(number) => self.segment(system, line, number)?,
+            };
+            found.extend(content.map(|content| (line, content)));
+        }
+        match found.as_slice() {
+            [(first, _), (second, _), ..] => Err(RepoError::Corrupt {
+                object: name.to_owned(),
+                message: format!("there are two of that name, in {first} and in {second}"),
+            }),
+            _ => Ok(found.pop().map(|(_, content)| content)),
+        }
+    }
+
+    fn segment(
+        self,
+        system: &str,
+        line: LineId,
+        (log, part): (u64, u64),
+    ) -> Result<Option<Vec<u8>>, RepoError> {
+        let start = Lsn((log << 32) + (part << line.segment_bits));
+        let end = Lsn(start.0 + line.segment());
+        let pieces = self.pieces(system, line)?;
+        let mut content = self.assemble(system, line, &pieces, start, end)?;
+        let reached = Lsn(start.0 + content.len() as u64);
+        if reached < end && pieces.iter().any(|piece| piece.start >= reached && piece.end > reached) {
+            return Err(RepoError::Corrupt {
+                object: folder(system, line),
+                message: format!("the log is missing from {reached} on, and there is more behind it"),
+            });
+        }
+        if content.is_empty() {
+            return Ok(None);
+        }
+        content.resize(usize::try_from(line.segment()).unwrap_or(usize::MAX), 0);
+        Ok(Some(content))
+    }
+
     fn write_all(
         self,
         system: &str,
@@ -179,6 +230,19 @@ impl Wal<'_> {
         })?;
         piece::open(&self.repo.unlocked()?.cipher, system, line, name, sealed).map_err(corrupt)
     }
+}
+
+/// The timeline of a file that a server asks for, and of a segment which one it is.
+fn parse_name(name: &str) -> Option<(u32, Option<(u64, u64)>)> {
+    let hex = |part: &str| {
+        let is_hex = part.len() == 8 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex.then(|| u32::from_str_radix(part, 16).ok()).flatten()
+    };
+    if let Some(timeline) = name.strip_suffix(".history") {
+        return Some((hex(timeline)?, None));
+    }
+    let segment = (name.len() == 24 && name.is_ascii()).then(|| (&name[8..16], &name[16..]))?;
+    Some((hex(&name[..8])?, Some((hex(segment.0)?.into(), hex(segment.1)?.into()))))
 }
 
 /// Returns how far the log of the target's own line is needed.

@@ -14,6 +14,8 @@ pub struct PieceName {
     pub end: Lsn,
     /// The newest commit or abort in it by the server's clock, UTC.
     pub newest_commit: Option<Timestamp>,
+    /// By the server's clock, when its first byte was sent, UTC.
+    pub begun_at: Timestamp,
     /// By the server's clock, when its last byte was sent, UTC.
     pub as_of: Timestamp,
     /// Bytes of its file.
@@ -32,8 +34,9 @@ impl fmt::Display for PieceName {
     /// Positions in 16 hexadecimal digits, so that names sort as the log goes; times in microseconds since 1970.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let commit = self.newest_commit.map_or(0, Timestamp::as_microsecond);
-        let as_of = self.as_of.as_microsecond();
-        write!(f, "{:016x}-{:016x}-{commit}-{as_of}-{}", self.start.0, self.end.0, self.stored_bytes)
+        let (begun_at, as_of) = (self.begun_at.as_microsecond(), self.as_of.as_microsecond());
+        let (start, end, bytes) = (self.start.0, self.end.0, self.stored_bytes);
+        write!(f, "{start:016x}-{end:016x}-{commit}-{begun_at}-{as_of}-{bytes}")
     }
 }
 
@@ -64,9 +67,10 @@ impl FromStr for Entry {
             let commit = number(2)?;
             let newest_commit =
                 if commit == 0 { None } else { Some(Timestamp::from_microsecond(commit).ok()?) };
-            let as_of = Timestamp::from_microsecond(number(3)?).ok()?;
-            let stored_bytes = u64::try_from(number(4)?).ok()?;
-            Some(Self::Piece(PieceName { start, end, newest_commit, as_of, stored_bytes }))
+            let begun_at = Timestamp::from_microsecond(number(3)?).ok()?;
+            let as_of = Timestamp::from_microsecond(number(4)?).ok()?;
+            let stored_bytes = u64::try_from(number(5)?).ok()?;
+            Some(Self::Piece(PieceName { start, end, newest_commit, begun_at, as_of, stored_bytes }))
         };
         // What would be written otherwise was not written by us.
         entry().filter(|entry| entry.is_forward() && entry.to_string() == text).ok_or(())
@@ -87,12 +91,12 @@ mod tests {
 
     #[test]
     fn a_name_says_what_is_inside_and_nothing_else_is_a_name() {
-        let name = "0000000003000000-0000000003000100-1763742000123456-1763742001000000-300";
+        let name = "0000000003000000-0000000003000100-1763742000123456-1763742000000000-1763742001000000-300";
         let Ok(Entry::Piece(piece)) = name.parse() else { panic!("{name}") };
         assert_eq!((piece.start, piece.end, piece.stored_bytes), (Lsn(0x300_0000), Lsn(0x300_0100), 300));
         assert_eq!(piece.newest_commit.unwrap().as_microsecond(), 1_763_742_000_123_456);
         assert_eq!(piece.to_string(), name);
-        let without = "0000000003000000-0000000003000100-0-1763742001000000-300";
+        let without = "0000000003000000-0000000003000100-0-1763742000000000-1763742001000000-300";
         let Ok(Entry::Piece(piece)) = without.parse() else { panic!("{without}") };
         assert_eq!(piece.newest_commit, None);
         assert_eq!(
@@ -101,12 +105,12 @@ mod tests {
         );
         for text in [
             "history",
-            "0000000003000100-0000000003000000-0-1-300",
-            "0000000003000000-0000000003000100-0-1",
-            "0000000003000000-0000000003000100-00-1-300",
-            "0000000003000000-0000000003000100-0-1-300-4",
-            "0000000003000000-0000000003000100-0--1-300",
-            "000000000300000A-0000000003000100-0-1-300",
+            "0000000003000100-0000000003000000-0-1-1-300",
+            "0000000003000000-0000000003000100-0-1-1",
+            "0000000003000000-0000000003000100-00-1-1-300",
+            "0000000003000000-0000000003000100-0-1-1-300-4",
+            "0000000003000000-0000000003000100-0--1-1-300",
+            "000000000300000A-0000000003000100-0-1-1-300",
         ] {
             assert_eq!(text.parse::<Entry>(), Err(()), "{text}");
         }

@@ -28,6 +28,7 @@ struct Header {
     end: Lsn,
     /// Microseconds since 1970; 0 when there is none.
     newest_commit: i64,
+    begun_at: i64,
     as_of: i64,
 }
 
@@ -46,6 +47,7 @@ pub(super) fn seal(
         start: piece.start,
         end: Lsn(piece.start.0 + piece.content.len() as u64),
         newest_commit: piece.newest_commit.map_or(0, jiff::Timestamp::as_microsecond),
+        begun_at: piece.begun_at.as_microsecond(),
         as_of: piece.as_of.as_microsecond(),
     };
     let mut data = vec![0; NONCE_BYTES];
@@ -81,6 +83,7 @@ pub(super) fn open(
         start: name.start,
         end: name.end,
         newest_commit: name.newest_commit.map_or(0, jiff::Timestamp::as_microsecond),
+        begun_at: name.begun_at.as_microsecond(),
         as_of: name.as_of.as_microsecond(),
     };
     if header != told {

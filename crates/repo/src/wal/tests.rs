@@ -31,8 +31,13 @@ impl Archive {
     fn write(&self, line: LineId, start: u64, end: u64) -> PieceName {
         let content = bytes(start, end);
         let at = |second: u64| Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
-        let piece =
-            Piece { start: Lsn(start), content: &content, newest_commit: Some(at(start)), as_of: at(end) };
+        let piece = Piece {
+            start: Lsn(start),
+            content: &content,
+            newest_commit: Some(at(start)),
+            begun_at: at(start),
+            as_of: at(end),
+        };
         self.repo.wal().write(SYSTEM, line, &piece).unwrap()
     }
 

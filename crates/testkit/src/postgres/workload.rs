@@ -150,7 +150,7 @@ impl Workload {
 
 /// Reads the commits of the load since `begun_at` from the WAL of `server`, in its order.
 ///
-/// The server is the one that had the load, on the same timeline; it may have been stopped or killed meanwhile.
+/// The server is the one that had the load; it may have been stopped, killed or promoted meanwhile.
 ///
 /// # Panics
 /// When the WAL lacks a transaction that the table holds: then it was recycled, and nothing can be proven.
@@ -159,15 +159,21 @@ pub fn commits(server: &Postgres, begun_at: Lsn) -> Vec<Commit> {
     let end = server.lsn();
     // pg_waldump reads one record past the end before it stops: so there has to be one, and it has to be on disk.
     server.psql("postgres", "select pg_logical_emit_message(true, 'muster', 'end of the log')");
-    let timeline = server.psql("postgres", "select timeline_id from pg_control_checkpoint()");
-    let mut command = process::as_postgres(&server.version().tool("pg_waldump"), &server.scratch_dir());
-    command.arg("-p").arg(server.data_dir().join("pg_wal")).args(["-r", "Transaction", "-t", &timeline]);
-    command.args(["-s", &begun_at.to_string(), "-e", &end.to_string()]);
-    let commits: Vec<Commit> = process::run_well(command)
-        .lines()
-        .filter_map(parse)
-        .filter(|commit| logged.contains(&commit.xid))
-        .collect();
+    let mut commits = Vec::new();
+    let mut start = begun_at;
+    for (timeline, end) in legs(server, end) {
+        // Timelines that had ended before the load began.
+        if end <= start {
+            continue;
+        }
+        let mut command = process::as_postgres(&server.version().tool("pg_waldump"), &server.scratch_dir());
+        command.arg("-p").arg(server.data_dir().join("pg_wal"));
+        command.args(["-r", "Transaction", "-t", &timeline.to_string()]);
+        command.args(["-s", &start.to_string(), "-e", &end.to_string()]);
+        let found = process::run_well(command);
+        commits.extend(found.lines().filter_map(parse).filter(|commit| logged.contains(&commit.xid)));
+        start = end;
+    }
     let found: BTreeSet<u64> = commits.iter().map(|commit| commit.xid).collect();
     let lost: Vec<&u64> = logged.difference(&found).collect();
     assert!(
@@ -177,6 +183,25 @@ pub fn commits(server: &Postgres, begun_at: Lsn) -> Vec<Commit> {
         lost[0]
     );
     commits
+}
+
+/// Returns the timelines that led to the present one, with where each ended; the present one ends at `end`.
+fn legs(server: &Postgres, end: Lsn) -> Vec<(u32, Lsn)> {
+    let timeline: u32 = server
+        .psql("postgres", "select ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int")
+        .parse()
+        .expect("a timeline");
+    let history = server.data_dir().join(format!("pg_wal/{timeline:08X}.history"));
+    let history = fs::read_to_string(history).unwrap_or_default();
+    let mut legs: Vec<(u32, Lsn)> = history
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        })
+        .collect();
+    legs.push((timeline, end));
+    legs
 }
 
 /// Returns the ids of the load's transactions that a cluster holds.

@@ -16,7 +16,7 @@ use super::{Streamed, committed_at, insert, numbers, server_time};
 use crate::postgres::Cluster;
 
 /// Moves the repository of a cluster into object storage.
-fn on_store(builder: muster_testkit::postgres::Builder, store: &Seaweed) -> Cluster {
+pub(super) fn on_store(builder: muster_testkit::postgres::Builder, store: &Seaweed) -> Cluster {
     let mut cluster = Cluster::new(builder);
     let sandbox = &cluster.platform.sandbox;
     let key = fs::read_to_string(sandbox.key()).unwrap();

@@ -41,6 +41,8 @@ pub(super) struct Collector<'a> {
     newest_commit: Option<Timestamp>,
     /// When the first byte of the buffer came.
     begun: Option<Instant>,
+    /// When the server sent it, by its clock.
+    begun_at: Option<Timestamp>,
     /// The newest commits of what was handed on: behind which position they are durable.
     commits: VecDeque<(Lsn, Timestamp)>,
     server: Lsn,
@@ -61,6 +63,7 @@ impl<'a> Collector<'a> {
             buffer: Vec::new(),
             newest_commit: None,
             begun: None,
+            begun_at: None,
             commits: VecDeque::new(),
             server: Lsn::default(),
             sent_at: None,
@@ -111,6 +114,7 @@ impl<'a> Collector<'a> {
             let (now, later) = rest.split_at(usize::try_from(room).unwrap_or(usize::MAX).min(rest.len()));
             rest = later;
             self.begun.get_or_insert_with(Instant::now);
+            self.begun_at = self.begun_at.or(self.sent_at);
             self.records.read(now);
             self.newest_commit = self.newest_commit.max(self.records.take_newest_commit());
             self.buffer.extend_from_slice(now);
@@ -161,7 +165,8 @@ impl<'a> Collector<'a> {
         self.commits.extend(newest_commit.map(|commit| (self.at, commit)));
         let start = Lsn(self.at.0 - content.len() as u64);
         let as_of = self.sent_at.unwrap_or_else(|| self.clock.now());
-        Some(Stretch { line: self.line, start, content, newest_commit, as_of })
+        let begun_at = self.begun_at.take().unwrap_or(as_of);
+        Some(Stretch { line: self.line, start, content, newest_commit, begun_at, as_of })
     }
 
     /// Takes back what nobody had room for.
@@ -170,6 +175,7 @@ impl<'a> Collector<'a> {
             self.commits.pop_back();
         }
         self.newest_commit = stretch.newest_commit;
+        self.begun_at = Some(stretch.begun_at);
         self.buffer = stretch.content;
         self.begun = Some(Instant::now());
     }

@@ -22,6 +22,8 @@ use muster_types::{
     wal::{LineId, WalMark},
 };
 
+use crate::DriverError;
+
 /// Pieces of one segment before they are joined although the segment is not complete.
 const PIECES_MAX: usize = 32;
 /// What is held in memory to join pieces, in bytes.
@@ -37,6 +39,7 @@ pub(super) struct Stretch {
     pub(super) start: Lsn,
     pub(super) content: Vec<u8>,
     pub(super) newest_commit: Option<Timestamp>,
+    pub(super) begun_at: Timestamp,
     pub(super) as_of: Timestamp,
 }
 
@@ -101,11 +104,12 @@ impl Writer<'_> {
                 start: stretch.start,
                 content: &stretch.content,
                 newest_commit: stretch.newest_commit,
+                begun_at: stretch.begun_at,
                 as_of: stretch.as_of,
             };
             match self.wal.write(self.system, stretch.line, &piece) {
                 Ok(name) => return Some(name),
-                Err(error) => (self.complain)(&told(&error)),
+                Err(error) => (self.complain)(&DriverError::of(&error).to_string()),
             }
             let until = Instant::now() + pause;
             while Instant::now() < until {
@@ -138,6 +142,7 @@ impl Writer<'_> {
             start: self.joined.start,
             content: &self.joined.content,
             newest_commit: names.iter().filter_map(|name| name.newest_commit).max(),
+            begun_at: names.iter().map(|name| name.begun_at).min().unwrap_or(stretch.begun_at),
             as_of: names.iter().map(|name| name.as_of).max().unwrap_or(stretch.as_of),
         };
         match self.wal.write(self.system, stretch.line, &piece) {
@@ -150,14 +155,4 @@ impl Writer<'_> {
             Err(error) => log::debug!("pieces could not be joined: {error}"),
         }
     }
-}
-
-fn told(error: &muster_repo::RepoError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
