@@ -16,7 +16,11 @@ use super::{Streamed, committed_at, insert, numbers, server_time};
 use crate::postgres::Cluster;
 
 /// Moves the repository of a cluster into object storage.
-pub(super) fn on_store(builder: muster_testkit::postgres::Builder, store: &Seaweed) -> Cluster {
+pub(super) fn on_store(
+    builder: muster_testkit::postgres::Builder,
+    store: &Seaweed,
+    patience_seconds: u32,
+) -> Cluster {
     let mut cluster = Cluster::new(builder);
     let sandbox = &cluster.platform.sandbox;
     let key = fs::read_to_string(sandbox.key()).unwrap();
@@ -40,14 +44,14 @@ pub(super) fn on_store(builder: muster_testkit::postgres::Builder, store: &Seawe
     cluster.platform.cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), sandbox.path())
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-        .env("MUSTER_S3_RETRY_SECONDS", "5");
+        .env("MUSTER_S3_RETRY_SECONDS", patience_seconds.to_string());
     cluster
 }
 
 #[test]
 fn nothing_is_lost_when_the_server_the_store_and_the_receiver_end_in_turn() {
     let mut store = Seaweed::new();
-    let mut streamed = Streamed::of(on_store(Postgres::builder(Version::Fifteen).fsync(), &store));
+    let mut streamed = Streamed::of(on_store(Postgres::builder(Version::Fifteen).fsync(), &store, 5));
     insert(&streamed.cluster.server, 0..5);
     streamed.cluster.platform.back_up();
     insert(&streamed.cluster.server, 5..10);
@@ -103,7 +107,7 @@ fn ninety_nine_of_a_hundred_commits_are_durable_within_two_seconds_and_the_slot_
     let store = Seaweed::new();
     for cluster in [
         Cluster::new(Postgres::builder(Version::Eighteen).keep_wal()),
-        on_store(Postgres::builder(Version::Fifteen).keep_wal(), &store),
+        on_store(Postgres::builder(Version::Fifteen).keep_wal(), &store, 30),
     ] {
         let mut streamed = Streamed::of(cluster);
         let load = Workload::begin(&streamed.cluster.server, 0.7);

@@ -59,7 +59,7 @@ fn torture_whatever_ends_and_whoever_is_promoted_each_target_is_exactly_its_pref
 
 fn torture(version: Version, dice: &mut Dice, rounds: u64, targets: u64) {
     let mut store = Seaweed::new();
-    let mut streamed = Streamed::of(on_store(Postgres::builder(version).keep_wal().fsync(), &store));
+    let mut streamed = Streamed::of(on_store(Postgres::builder(version).keep_wal().fsync(), &store, 30));
     let load = Workload::begin(&streamed.cluster.server, 0.5);
     let begun_at = load.begun_at();
     streamed.cluster.platform.back_up();
