@@ -8,6 +8,8 @@
 
 #[path = "postgres/damage.rs"]
 mod damage;
+#[path = "postgres/health.rs"]
+mod health;
 #[path = "postgres/isolation.rs"]
 mod isolation;
 #[path = "postgres/layouts.rs"]

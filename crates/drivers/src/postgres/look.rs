@@ -2,7 +2,9 @@
 //!
 //! In: the address and what the configuration says of this host. Out: a look. A server that does not answer is told as
 //! what stands in the way, with what is known without it. It takes no lock, begins no backup and changes nothing.
-//! Read next: `ready.rs` for what stands in the way of a backup.
+//! Read next: `ready.rs` for what stands in the way of a backup, `look/health.rs` for how the server does.
+
+mod health;
 
 use std::{fs, path::Path};
 
@@ -59,6 +61,7 @@ fn ask(request: &Request<'_>, look: &mut Look, watcher: &dyn Watcher) -> Result<
     server.what_it_is(look)?;
     server.sizes(look)?;
     server.limits(look)?;
+    server.health(look)?;
     server.rights(address, look)?;
     server.rest(look)?;
     look.add(

@@ -84,7 +84,7 @@ fn a_server_that_archives_by_command_comes_back_to_its_last_segment() {
     let mut cluster = Cluster::new(
         Postgres::builder(Version::Fifteen)
             .setting("archive_mode", "on")
-            .setting("archive_command", "'exit 3'"),
+            .setting("archive_command", "exit 3"),
     );
     insert(&cluster.server, 0..3);
     cluster.platform.back_up();
