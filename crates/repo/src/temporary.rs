@@ -35,19 +35,29 @@ pub(crate) fn find(root: &Root) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let below = ALL_FILE_TYPES.into_iter().flat_map(layout::folders).map(|folder| root.join(folder));
     for folder in std::iter::once(root.to_owned()).chain(below) {
-        let entries = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_name().to_str().is_some_and(is_temporary) {
-                found.push(entry.path());
-            }
-        }
+        find_in(&folder, 0, &mut found)?;
     }
+    // The archive of WAL: a folder for each cluster, and one for each line in it.
+    find_in(&root.join("muster"), 3, &mut found)?;
     found.sort();
     Ok(found)
+}
+
+/// Looks in a folder, and so many levels below it.
+fn find_in(folder: &Path, levels: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_temporary) {
+            found.push(entry.path());
+        } else if levels > 0 && entry.file_type()?.is_dir() {
+            find_in(&entry.path(), levels - 1, found)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the temporary files of this host's dead processes and returns how many there were.

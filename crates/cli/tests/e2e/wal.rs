@@ -286,6 +286,40 @@ fn an_idle_server_two_recoveries_in_a_row_and_each_timeline_is_reached() {
 }
 
 #[test]
+fn a_recovery_that_is_killed_anywhere_ends_where_it_was_to_end() {
+    let mut streamed = Streamed::new(Postgres::builder(Version::Fifteen));
+    insert(&streamed.cluster.server, 0..5);
+    streamed.cluster.platform.back_up();
+    insert(&streamed.cluster.server, 5..10);
+    let time = server_time(&streamed.cluster.server);
+    insert(&streamed.cluster.server, 10..15);
+    streamed.catch_up();
+    streamed.stop();
+    let mut was_killed = 0;
+    for millis in [700, 1500, 2200, 2900, 3600, 4400] {
+        let into = streamed.cluster.platform.sandbox.path().join(format!("killed-{millis}"));
+        let args = ["restore", "database", "--to", &time.to_string(), "--into", into.to_str().unwrap()];
+        let mut run = streamed.cluster.platform.cli.spawn(&args);
+        if run.kill_after(Duration::from_millis(millis)) {
+            was_killed += 1;
+            let runs = streamed.cluster.well(&["runs", "--json"]).json();
+            let newest = &runs["runs"][0];
+            if newest["state"] == "done" || newest["verb"] != "restore" || into.exists() {
+                continue;
+            }
+            let resumed =
+                streamed.cluster.run(&["resume", newest["id"].as_str().unwrap(), "--yes", "--json"]);
+            resumed.assert_exit(0);
+        }
+        if into.exists() {
+            let restored = Postgres::on(Version::Fifteen, &into).start();
+            assert_eq!(numbers(&restored), (0..10).collect::<Vec<_>>(), "killed after {millis} ms");
+        }
+    }
+    assert!(was_killed >= 2, "only {was_killed} were killed");
+}
+
+#[test]
 fn targets_that_cannot_be_reached_are_refused_with_what_can() {
     let mut streamed = Streamed::new(Postgres::builder(Version::Eighteen));
     insert(&streamed.cluster.server, 0..3);

@@ -1,7 +1,7 @@
 //! Which part of the archived logs no kept backup needs any more.
 //!
 //! In: facts, and the backups that stay. Out: for each line of a log its first byte that is still needed. A log of which
-//! no backup stays is left alone: perhaps its first backup is being taken just now.
+//! no backup stays is left alone, and so is the newest line without one: perhaps its first backup is being taken just now.
 
 use muster_types::{
     Lsn,
@@ -21,9 +21,10 @@ fn needs_of(archive: &WalFacts, kept: &[&Backup]) -> Vec<WalNeed> {
     if begins.is_empty() {
         return Vec::new();
     }
+    let newest = archive.lines.iter().max_by_key(|line| line.ranges.last().map(|range| range.as_of));
     let need = |line: &WalLine| {
         let end = line.ranges.last()?.end;
-        let first = begins
+        let needed = begins
             .iter()
             .filter_map(|(timeline, stop)| {
                 if *timeline == line.id.timeline {
@@ -33,8 +34,9 @@ fn needs_of(archive: &WalFacts, kept: &[&Backup]) -> Vec<WalNeed> {
                 let is_before = line.forks.iter().any(|fork| fork.timeline == *timeline && *stop <= fork.at);
                 is_before.then(Lsn::default)
             })
-            .min()
-            .unwrap_or(end);
+            .min();
+        let is_live = newest.is_some_and(|newest| newest.id == line.id);
+        let first = needed.or((!is_live).then_some(end))?;
         let is_some_old = line.ranges.first()?.start < first;
         is_some_old.then(|| WalNeed {
             system_identifier: archive.system_identifier.clone(),

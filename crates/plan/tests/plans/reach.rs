@@ -140,5 +140,8 @@ fn only_the_log_that_no_kept_backup_needs_is_freed() {
     };
     assert_eq!(freed(&all), [(1, Lsn(2 * MIB))], "the oldest backup needs the way to both ends");
     assert_eq!(freed(&all[1..]), [(1, Lsn(9 * MIB)), (2, Lsn(6 * MIB))]);
+    // Nothing leads to timeline 2 any more, but it is the one that the server is on.
+    let late = cluster("c3", "2026-05-20T10:50:00Z", 1, 8 * MIB);
+    assert_eq!(freed(&[&late]), [(1, Lsn(8 * MIB))]);
     assert_eq!(freed(&[]), [], "perhaps the first backup is being taken just now");
 }
