@@ -134,6 +134,13 @@ fn parse_target(text: &str) -> Result<RecoveryTarget, Failure> {
         text.len() >= 8 && text.bytes().take(4).all(|b| b.is_ascii_digit()) && text.as_bytes()[4] == b'-';
     match target {
         RecoveryTarget::Named(_) if is_date => parse_time(text).map(RecoveryTarget::Before),
+        RecoveryTarget::Named(name) if name.contains('/') || name.starts_with("xid:") || name == "name:" => {
+            Err(Failure::new(
+                Kind::Input,
+                format!("`{text}` is no position, transaction or restore point"),
+                "write an LSN like `0/3000148`, a transaction like `xid:4711`, a restore point like `name:before deploy`",
+            ))
+        }
         RecoveryTarget::Named(name) if name.is_empty() => Err(Failure::new(
             Kind::Input,
             "`--to` is empty",

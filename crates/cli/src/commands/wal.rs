@@ -104,8 +104,8 @@ fn receive(global: &Global, component: &str) -> Result<Answer, Failure> {
     let driver = app::open_component(&loaded, component)?;
     let repo = app::open_repo(&loaded)?;
     let locks = loaded.state_dir.join("locks");
-    let holder = format!("`muster wal receive` (pid {})", std::process::id());
-    let _lock = lock::acquire(&locks, &format!("wal-{component}"), Sharing::Exclusive, &holder)?;
+    let _lock =
+        lock::acquire(&locks, &format!("wal-{component}"), Sharing::Exclusive, "`muster wal receive`")?;
     let file = receiver_file(&loaded.state_dir, component);
     let folder = file.parent().unwrap_or(&loaded.state_dir);
     std::fs::create_dir_all(folder).map_err(|error| {

@@ -341,6 +341,8 @@ fn targets_that_cannot_be_reached_are_refused_with_what_can() {
     assert!(told.contains("on timeline 1, from backup"), "{told}");
     refused("2099-01-01T00:00:00Z", 2, "is in the future");
     refused("2026-05-01T10:00:00", 2, "is not a time with zone");
+    refused("0/3G", 2, "is no position, transaction or restore point");
+    refused("xid:four", 2, "is no position, transaction or restore point");
     refused("0/1", 1, "cannot be brought back to LSN 0/1");
     refused("7F/0", 1, "cannot be brought back to LSN 7F/0");
     refused("name:never made", 1, "does not hold the restore point `never made`");
