@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Reach(ReachArgs),
     /// Remove from a component's server what Muster has made there
     Detach(DetachArgs),
+    /// Read runbooks and recovery documents: show what is to be done, or draft files of them
+    #[command(subcommand)]
+    Runbook(RunbookCommand),
     /// Destroy and recover a small platform in a sandbox, to see how it works
     Demo(DemoArgs),
     /// Print completions for a shell
@@ -370,6 +373,28 @@ pub(crate) enum ServiceVerb {
     Restart,
     /// Say whether it runs
     Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunbookCommand {
+    /// Recognise what a recovery document promises and describes, and draft `muster.yaml` and runbooks
+    Import {
+        /// The document: any Markdown file
+        file: PathBuf,
+        /// The folder that the files are written into. Default: this one; with `--json` nothing is written without it
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+        /// Say what would be written, and write nothing
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
+    /// Show the steps of a runbook or of any Markdown document. Nothing is executed
+    Show {
+        /// The file
+        file: PathBuf,
+        /// A scenario or phase: its number (`3.2`) or words of its title
+        section: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

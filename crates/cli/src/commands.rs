@@ -13,6 +13,7 @@ mod prune;
 mod reach;
 pub(crate) mod restore;
 mod resume;
+mod runbook;
 mod runs;
 mod service;
 mod show;
@@ -54,6 +55,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Wal(command) => wal::run(global, command),
         Command::Reach(args) => reach::run(global, args),
         Command::Detach(args) => detach::run(global, args),
+        Command::Runbook(command) => runbook::run(global, command),
         Command::Demo(args) => demo::run(global, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,7 +7,10 @@
 
 pub mod backup;
 pub mod choose;
+pub mod command;
+pub mod document;
 mod error;
+pub mod import;
 pub mod objectives;
 mod origin;
 pub mod pin;
@@ -16,9 +19,11 @@ pub mod prune;
 pub mod reach;
 pub mod restore;
 pub mod retention;
+pub mod runbook;
 pub mod scope;
 pub mod status;
 pub mod undo;
+mod yaml;
 
 pub use choose::RecoveryTarget;
 pub use error::PlanError;

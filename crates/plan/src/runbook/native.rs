@@ -1,0 +1,491 @@
+//! The steps that Muster does itself, as they are written in a `muster` fence.
+//!
+//! A YAML map comes in; a [`Native`] leaves with the class that it has by itself. Most steps have a short form, `stop: api`,
+//! and a long one, `stop: {services: [api, web]}`.
+
+use muster_types::Span;
+use serde::Serialize;
+
+use super::{
+    Class, Fault, Step,
+    keys::{self, Keys},
+    steps, template,
+};
+use crate::{
+    command,
+    yaml::{Node, Value},
+};
+
+/// How deep steps may stand in steps.
+const DEPTH_MAX: usize = 6;
+
+/// A step that Muster does itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each field is the key of the step; docs/runbooks.md explains them")]
+#[non_exhaustive]
+pub enum Native {
+    Check {
+        checks: Vec<String>,
+        tag: Option<String>,
+    },
+    Wait {
+        checks: Vec<String>,
+        span: Option<Span>,
+    },
+    Watch {
+        span: Option<Span>,
+        checks: Vec<String>,
+    },
+    Backup {
+        components: Vec<String>,
+        label: Option<String>,
+    },
+    Restore {
+        component: String,
+        to: Option<String>,
+        into: Option<String>,
+        tables: Vec<String>,
+    },
+    Rescue {
+        component: String,
+        table: String,
+        filter: Option<String>,
+        from: String,
+    },
+    Failover {
+        component: String,
+        to: Option<String>,
+    },
+    Rotate {
+        secrets: Vec<String>,
+    },
+    Stop {
+        services: Vec<String>,
+    },
+    Start {
+        services: Vec<String>,
+    },
+    Restart {
+        services: Vec<String>,
+    },
+    Scale {
+        service: String,
+        replicas: Option<u32>,
+    },
+    Rollback {
+        service: String,
+        to: Option<String>,
+    },
+    Logs {
+        services: Vec<String>,
+        since: Option<Span>,
+        to: Option<String>,
+    },
+    Exec {
+        command: String,
+        service: Option<String>,
+    },
+    Http {
+        method: String,
+        url: String,
+        headers: Vec<(String, String)>,
+        body: Option<String>,
+        expect: Vec<String>,
+    },
+    Sql {
+        component: String,
+        query: String,
+        expect: Option<String>,
+    },
+    Redis {
+        component: String,
+        command: String,
+        expect: Option<String>,
+    },
+    Notify {
+        to: Vec<String>,
+        message: String,
+    },
+    Ask {
+        question: String,
+        default: Option<String>,
+        is_secret: bool,
+    },
+    Confirm {
+        text: String,
+    },
+    Choose {
+        question: String,
+        options: Vec<String>,
+    },
+    Parallel {
+        steps: Vec<Step>,
+    },
+    If {
+        check: Option<String>,
+        answer: Option<String>,
+        equals: Option<String>,
+        then: Vec<Step>,
+        otherwise: Vec<Step>,
+    },
+    Run {
+        runbook: String,
+        section: Option<String>,
+        with: Vec<(String, String)>,
+    },
+}
+
+/// The names of all steps.
+pub(super) const NAMES: &[&str] = &[
+    "check", "wait", "watch", "backup", "restore", "rescue", "failover", "rotate", "stop", "start",
+    "restart", "scale", "rollback", "logs", "exec", "http", "sql", "redis", "notify", "ask", "confirm",
+    "choose", "parallel", "if", "run",
+];
+
+impl Native {
+    /// Returns the class that it has where nothing else is said.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Check { .. }
+            | Self::Wait { .. }
+            | Self::Watch { .. }
+            | Self::Logs { .. }
+            | Self::Ask { .. }
+            | Self::Confirm { .. }
+            | Self::Choose { .. }
+            // What is in these has classes of its own, and is journaled by itself.
+            | Self::Parallel { .. }
+            | Self::If { .. }
+            | Self::Run { .. } => Class::Observe,
+            Self::Backup { .. }
+            | Self::Stop { .. }
+            | Self::Start { .. }
+            | Self::Restart { .. }
+            | Self::Scale { .. }
+            | Self::Notify { .. } => Class::Idempotent,
+            Self::Exec { command, .. } => command::judge(&template::filled(command)).class,
+            Self::Http { method, .. } if matches!(method.as_str(), "GET" | "HEAD") => Class::Observe,
+            Self::Http { method, .. } if method == "PUT" => Class::Idempotent,
+            Self::Restore { .. }
+            | Self::Rescue { .. }
+            | Self::Failover { .. }
+            | Self::Rotate { .. }
+            | Self::Rollback { .. }
+            | Self::Http { .. } => Class::Destructive,
+            Self::Sql { query, .. } => command::judge_sql(query),
+            Self::Redis { command, .. } => command::judge(&format!("redis-cli {command}")).class,
+        }
+    }
+
+    /// Returns the steps in it.
+    pub fn inner(&self) -> Vec<&Step> {
+        match self {
+            Self::Parallel { steps } => steps.iter().collect(),
+            Self::If { then, otherwise, .. } => then.iter().chain(otherwise).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns its name as it is written.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Check { .. } => "check",
+            Self::Wait { .. } => "wait",
+            Self::Watch { .. } => "watch",
+            Self::Backup { .. } => "backup",
+            Self::Restore { .. } => "restore",
+            Self::Rescue { .. } => "rescue",
+            Self::Failover { .. } => "failover",
+            Self::Rotate { .. } => "rotate",
+            Self::Stop { .. } => "stop",
+            Self::Start { .. } => "start",
+            Self::Restart { .. } => "restart",
+            Self::Scale { .. } => "scale",
+            Self::Rollback { .. } => "rollback",
+            Self::Logs { .. } => "logs",
+            Self::Exec { .. } => "exec",
+            Self::Http { .. } => "http",
+            Self::Sql { .. } => "sql",
+            Self::Redis { .. } => "redis",
+            Self::Notify { .. } => "notify",
+            Self::Ask { .. } => "ask",
+            Self::Confirm { .. } => "confirm",
+            Self::Choose { .. } => "choose",
+            Self::Parallel { .. } => "parallel",
+            Self::If { .. } => "if",
+            Self::Run { .. } => "run",
+        }
+    }
+
+    /// Returns its texts that may hold templates.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        match self {
+            Self::Restore { to, into, tables, .. } => {
+                found.extend(to.as_deref());
+                found.extend(into.as_deref());
+                found.extend(tables.iter().map(String::as_str));
+            }
+            Self::Rescue { table, filter, from, .. } => {
+                found.extend([table.as_str(), from.as_str()]);
+                found.extend(filter.as_deref());
+            }
+            Self::Failover { to, .. } | Self::Rollback { to, .. } | Self::Logs { to, .. } => {
+                found.extend(to.as_deref());
+            }
+            Self::Exec { command, .. } | Self::Redis { command, .. } => found.push(command),
+            Self::Http { url, headers, body, .. } => {
+                found.push(url);
+                found.extend(headers.iter().map(|(_, value)| value.as_str()));
+                found.extend(body.as_deref());
+            }
+            Self::Sql { query, .. } => found.push(query),
+            Self::Notify { message, .. } => found.push(message),
+            Self::Ask { question, .. } | Self::Choose { question, .. } => found.push(question),
+            Self::Confirm { text } => found.push(text),
+            Self::Run { with, .. } => found.extend(with.iter().map(|(_, value)| value.as_str())),
+            Self::Backup { label, .. } => found.extend(label.as_deref()),
+            _ => {}
+        }
+        found
+    }
+}
+
+/// Reads the value of a step; `short` is the key under which a bare text stands.
+pub(super) fn read(
+    name: &'static str,
+    value: &Node,
+    depth: usize,
+    faults: &mut Vec<Fault>,
+) -> Option<Native> {
+    if depth > DEPTH_MAX {
+        let hint = "write the inner steps into a runbook of their own, and `run` it";
+        faults.push(Fault::new(
+            (value.line, value.column),
+            name,
+            format!("steps stand in steps deeper than {DEPTH_MAX}"),
+            hint,
+        ));
+        return None;
+    }
+    match name {
+        "parallel" => return Some(Native::Parallel { steps: inner(value, name, depth, faults) }),
+        "if" => return Some(condition(value, depth, faults)),
+        _ => {}
+    }
+    match &value.value {
+        Value::Map(_) => Some(long(name, value, faults)),
+        Value::Null => {
+            let hint = format!("write `{name}: …`; `docs/runbooks.md` has an example of each step");
+            faults.push(Fault::new((value.line, value.column), name, format!("`{name}` says nothing"), hint));
+            None
+        }
+        _ => short(name, value, faults),
+    }
+}
+
+/// `stop: api`, `check: [ready, live]`, `wait: 5m`, `http: GET https://…`.
+fn short(name: &'static str, value: &Node, faults: &mut Vec<Fault>) -> Option<Native> {
+    let Some(names) = keys::names(value) else {
+        faults.push(Fault::new(
+            (value.line, value.column),
+            "",
+            format!("`{name}` has a list that is not made of names"),
+            "write names, or the long form with keys",
+        ));
+        return None;
+    };
+    let text = names.join(" ");
+    let span = text.parse::<Span>().ok();
+    Some(match name {
+        "check" => Native::Check { checks: names, tag: None },
+        "wait" if span.is_some() => Native::Wait { checks: Vec::new(), span },
+        "wait" => Native::Wait { checks: names, span: None },
+        "backup" => Native::Backup { components: names, label: None },
+        "restore" => Native::Restore { component: text, to: None, into: None, tables: Vec::new() },
+        "failover" => Native::Failover { component: text, to: None },
+        "rotate" => Native::Rotate { secrets: names },
+        "stop" => Native::Stop { services: names },
+        "start" => Native::Start { services: names },
+        "restart" => Native::Restart { services: names },
+        "rollback" => Native::Rollback { service: text, to: None },
+        "logs" => Native::Logs { services: names, since: None, to: None },
+        "exec" => Native::Exec { command: text, service: None },
+        "http" => {
+            let (method, url) = text.split_once(' ').unwrap_or(("GET", &text));
+            Native::Http {
+                method: method.to_uppercase(),
+                url: url.trim().to_owned(),
+                headers: Vec::new(),
+                body: None,
+                expect: Vec::new(),
+            }
+        }
+        "ask" => Native::Ask { question: text, default: None, is_secret: false },
+        "confirm" => Native::Confirm { text },
+        "run" => Native::Run { runbook: text, section: None, with: Vec::new() },
+        _ => {
+            let hint =
+                format!("write the keys: `{name}: {{…}}`; docs/runbooks.md has an example of each step");
+            faults.push(Fault::new(
+                (value.line, value.column),
+                &text,
+                format!("`{name}` has no short form"),
+                hint,
+            ));
+            return None;
+        }
+    })
+}
+
+fn long(name: &'static str, value: &Node, faults: &mut Vec<Fault>) -> Native {
+    let mut keys = Keys::new(value, format!("a `{name}` step"), faults);
+    let before = keys.faults.len();
+    let native = on_data(name, &mut keys)
+        .or_else(|| on_services(name, &mut keys))
+        .unwrap_or_else(|| with_people(name, value, &mut keys));
+    if says_nothing(&native) && keys.faults.len() == before {
+        let message = format!("`{name}` does not say what for");
+        let hint = "docs/runbooks.md has an example of each step";
+        keys.faults.push(Fault::new((value.line, value.column), name, message, hint));
+    }
+    keys.finish();
+    native
+}
+
+/// Steps on components.
+fn on_data(name: &str, keys: &mut Keys<'_, '_>) -> Option<Native> {
+    Some(match name {
+        "backup" => Native::Backup { components: keys.names("components"), label: keys.text("label") },
+        "restore" => Native::Restore {
+            component: keys.needed("component"),
+            to: keys.text("to"),
+            into: keys.text("into"),
+            tables: keys.names("tables"),
+        },
+        "rescue" => Native::Rescue {
+            component: keys.needed("component"),
+            table: keys.needed("table"),
+            filter: keys.text("where"),
+            from: keys.needed("from"),
+        },
+        "failover" => Native::Failover { component: keys.needed("component"), to: keys.text("to") },
+        "rotate" => Native::Rotate { secrets: keys.names("secrets") },
+        "sql" => Native::Sql {
+            component: keys.needed("component"),
+            query: keys.needed("query"),
+            expect: keys.text("expect"),
+        },
+        "redis" => Native::Redis {
+            component: keys.needed("component"),
+            command: keys.needed("command"),
+            expect: keys.text("expect"),
+        },
+        _ => return None,
+    })
+}
+
+/// Steps on services, checks and addresses.
+fn on_services(name: &str, keys: &mut Keys<'_, '_>) -> Option<Native> {
+    Some(match name {
+        "check" => Native::Check { checks: keys.names("checks"), tag: keys.text("tag") },
+        "wait" => Native::Wait { checks: keys.names("checks"), span: keys.span("for") },
+        "watch" => Native::Watch { span: keys.span("for"), checks: keys.names("checks") },
+        "stop" => Native::Stop { services: keys.names("services") },
+        "start" => Native::Start { services: keys.names("services") },
+        "restart" => Native::Restart { services: keys.names("services") },
+        "scale" => {
+            keys.needed("replicas");
+            Native::Scale { service: keys.needed("service"), replicas: keys.count("replicas") }
+        }
+        "rollback" => Native::Rollback { service: keys.needed("service"), to: keys.text("to") },
+        "logs" => {
+            Native::Logs { services: keys.names("services"), since: keys.span("since"), to: keys.text("to") }
+        }
+        "exec" => Native::Exec { command: keys.needed("command"), service: keys.text("service") },
+        "http" => Native::Http {
+            method: keys.text("method").unwrap_or_else(|| "GET".into()).to_uppercase(),
+            url: keys.needed("url"),
+            headers: keys.pairs("headers"),
+            body: keys.text("body"),
+            expect: keys.names("expect"),
+        },
+        _ => return None,
+    })
+}
+
+/// Steps with people, and other runbooks.
+fn with_people(name: &str, value: &Node, keys: &mut Keys<'_, '_>) -> Native {
+    match name {
+        "notify" => Native::Notify { to: keys.names("to"), message: keys.needed("message") },
+        "ask" => Native::Ask {
+            question: keys.needed("question"),
+            default: keys.text("default"),
+            is_secret: keys.is_set("secret"),
+        },
+        "confirm" => Native::Confirm { text: keys.needed("text") },
+        "choose" => {
+            let (question, options) = (keys.needed("question"), keys.names("options"));
+            if options.len() < 2 {
+                let message = "a `choose` step needs at least two `options`";
+                let place = (value.line, value.column);
+                keys.faults.push(Fault::new(place, "", message, "add `options: [one, other]`"));
+            }
+            Native::Choose { question, options }
+        }
+        _ => Native::Run {
+            runbook: keys.needed("runbook"),
+            section: keys.text("section"),
+            with: keys.pairs("with"),
+        },
+    }
+}
+
+fn says_nothing(native: &Native) -> bool {
+    match native {
+        Native::Check { checks, tag } => checks.is_empty() && tag.is_none(),
+        Native::Wait { checks, span } => checks.is_empty() && span.is_none(),
+        Native::Watch { span, .. } => span.is_none(),
+        Native::Stop { services }
+        | Native::Start { services }
+        | Native::Restart { services }
+        | Native::Logs { services, .. } => services.is_empty(),
+        Native::Rotate { secrets } => secrets.is_empty(),
+        Native::Notify { to, .. } => to.is_empty(),
+        _ => false,
+    }
+}
+
+/// `if: {check: ready, then: […], else: […]}` or `if: {answer: NAME, equals: VALUE, …}`.
+fn condition(value: &Node, depth: usize, faults: &mut Vec<Fault>) -> Native {
+    let then = value.get("then").map(|node| inner(node, "then", depth, faults)).unwrap_or_default();
+    let otherwise = value.get("else").map(|node| inner(node, "else", depth, faults)).unwrap_or_default();
+    let mut keys = Keys::new(value, "an `if` step", faults);
+    let (check, answer, equals) = (keys.text("check"), keys.text("answer"), keys.text("equals"));
+    keys.node("then");
+    keys.node("else");
+    let place = (value.line, value.column);
+    if check.is_some() == answer.is_some() || answer.is_some() != equals.is_some() {
+        let hint = "write `check: NAME`, or `answer: NAME` and `equals: VALUE`";
+        keys.faults.push(Fault::new(place, "", "an `if` step needs one condition", hint));
+    }
+    if then.is_empty() && otherwise.is_empty() {
+        keys.faults.push(Fault::new(place, "", "an `if` step has no steps", "add `then: [{…}]`"));
+    }
+    keys.finish();
+    Native::If { check, answer, equals, then, otherwise }
+}
+
+fn inner(node: &Node, name: &str, depth: usize, faults: &mut Vec<Fault>) -> Vec<Step> {
+    let Value::List(items) = &node.value else {
+        faults.push(Fault::new(
+            (node.line, node.column),
+            "",
+            format!("`{name}` is not a list of steps"),
+            "write each step as `- stop: api`",
+        ));
+        return Vec::new();
+    };
+    items.iter().filter_map(|item| steps::of_node(item, depth + 1, faults)).collect()
+}

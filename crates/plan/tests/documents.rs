@@ -1,0 +1,250 @@
+//! Recovery documents in four more layouts, written for this test: tables for everything, underlined headings with nested
+//! lists, a single runbook with front matter, and prose.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "a test")]
+
+use muster_plan::{
+    document,
+    import::{self, Class, Recognised, Scenario, StepKind},
+    runbook,
+};
+
+fn recognised(text: &str) -> Recognised {
+    import::recognise(&document::read(text.as_bytes()).unwrap())
+}
+
+fn objectives(found: &Recognised) -> Vec<(&str, Option<u64>, Option<u64>)> {
+    found.objectives.iter().map(|one| (one.scope.as_str(), one.rto_seconds, one.rpo_seconds)).collect()
+}
+
+fn titles(found: &Recognised) -> Vec<(Option<&str>, &str, usize)> {
+    found.scenarios.iter().map(|one| (one.number.as_deref(), one.title.as_str(), one.line)).collect()
+}
+
+fn steps(scenario: &Scenario) -> Vec<(usize, StepKind, Class)> {
+    scenario.steps.iter().map(|one| (one.line, one.kind, one.class)).collect()
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+#[test]
+fn a_document_made_of_tables_is_recognised() {
+    let found = recognised(include_str!("documents/tables.md"));
+    assert_eq!(
+        objectives(&found),
+        [("Tier 1 (checkout)", Some(900), Some(0)), ("Tier 2 (reporting)", Some(8 * HOUR), Some(DAY))]
+    );
+    assert_eq!(found.objectives[0].scope_kind, "priority");
+    let backups: Vec<_> = found
+        .backups
+        .iter()
+        .map(|one| (one.what.as_str(), one.every_seconds, one.retention_seconds, one.method.as_deref()))
+        .collect();
+    assert_eq!(
+        backups,
+        [
+            ("MySQL", Some(DAY), Some(35 * DAY), Some("mysqldump")),
+            ("Uploads", Some(900), Some(90 * DAY), Some("rclone"))
+        ]
+    );
+    let contacts: Vec<_> = found
+        .contacts
+        .iter()
+        .map(|one| (one.title(), one.name.as_deref(), one.phone.as_deref(), one.is_vendor, one.empty.len()))
+        .collect();
+    assert_eq!(
+        contacts,
+        [
+            ("Databases", Some("Ida Holm"), Some("+45 20 30 40 50"), false, 0),
+            ("Network", None, None, false, 2),
+            ("Hosting", None, None, true, 0)
+        ]
+    );
+    assert_eq!(found.contacts[2].account.as_deref(), Some("C-1882"));
+    assert_eq!(
+        titles(&found),
+        [
+            (Some("4.1"), "Checkout database unreachable", 35),
+            (Some("4.2"), "Disk of the web server is full", 50)
+        ]
+    );
+    let first = &found.scenarios[0];
+    assert_eq!(first.symptoms, ["orders page shows errors", "the alarm mysql_up fires"]);
+    assert_eq!(first.priority.as_deref(), Some("P1"));
+    assert_eq!(first.expected.map(|range| (range.min_seconds, range.max_seconds)), Some((600, 1500)));
+    assert_eq!(
+        steps(first),
+        [
+            (45, StepKind::Check, Class::Observe),
+            (46, StepKind::Command, Class::Idempotent),
+            (47, StepKind::Manual, Class::Observe),
+            (48, StepKind::Command, Class::Destructive)
+        ]
+    );
+    assert_eq!(
+        steps(&found.scenarios[1]),
+        [
+            (54, StepKind::Command, Class::Observe),
+            (57, StepKind::Command, Class::Destructive),
+            (59, StepKind::Check, Class::Observe)
+        ]
+    );
+    let drills: Vec<_> =
+        found.drills.iter().map(|one| (one.line, one.frequency.as_deref(), one.owner.as_deref())).collect();
+    assert_eq!(drills, [(65, Some("quarterly"), Some("Databases")), (66, Some("yearly"), Some("Network"))]);
+    assert_eq!(found.review.owner.as_deref(), Some("Site reliability"));
+    assert_eq!(found.review.next_review.as_deref(), Some("2027-01-15"));
+}
+
+#[test]
+fn underlined_headings_and_nested_lists_are_recognised() {
+    let found = recognised(include_str!("documents/setext.md"));
+    assert_eq!(
+        objectives(&found),
+        [("platform", Some(2 * HOUR), Some(300)), ("search index", Some(DAY), None)]
+    );
+    assert_eq!(titles(&found), [(None, "write-ahead log disk full", 28), (None, "primary lost", 55)]);
+    let first = &found.scenarios[0];
+    assert_eq!(first.symptoms.len(), 2);
+    assert_eq!(
+        steps(first),
+        [
+            (38, StepKind::Manual, Class::Unknown),
+            (39, StepKind::Command, Class::Idempotent),
+            (44, StepKind::Command, Class::Destructive),
+            (46, StepKind::Command, Class::Observe),
+            (47, StepKind::Decision, Class::Observe),
+            (51, StepKind::Manual, Class::Unknown)
+        ]
+    );
+    assert_eq!(first.steps[2].text, "mv /wal/archive/0000* /spare/");
+    assert_eq!(first.steps[4].refers_to.as_deref(), Some("Runbook B"));
+    assert_eq!(first.expected.map(|range| range.max_seconds), Some(1200));
+    assert_eq!(found.scenarios[1].expected.map(|range| range.min_seconds), Some(300));
+    let contacts: Vec<_> =
+        found.contacts.iter().map(|one| (one.title(), one.is_reachable, one.is_vendor)).collect();
+    assert_eq!(
+        contacts,
+        [
+            ("Primary on-call", true, false),
+            ("Ola Berg (database)", true, false),
+            ("Bank desk support", true, true),
+            ("Duty manager", false, false)
+        ]
+    );
+    assert_eq!(found.contacts[1].phone.as_deref(), Some("+46 8 123 456 78"));
+    assert_eq!(found.contacts[1].email.as_deref(), Some("ola.berg@ledger.example"));
+    let escalation: Vec<_> =
+        found.escalation.iter().map(|one| (one.after_seconds, one.who.as_str())).collect();
+    assert_eq!(escalation, [(600, "team lead"), (2700, "head of payments")]);
+    let drills: Vec<_> = found.drills.iter().map(|one| one.frequency.as_deref()).collect();
+    assert_eq!(drills, [Some("monthly"), Some("twice yearly")]);
+    assert_eq!(found.review.owner.as_deref(), Some("payments team"));
+    assert_eq!(found.review.last_updated.as_deref(), Some("2026-03-02"));
+}
+
+#[test]
+fn a_single_runbook_is_one_scenario() {
+    let found = recognised(include_str!("documents/single.md"));
+    assert_eq!(objectives(&found), [("platform", Some(1800), Some(0)), ("products", Some(600), Some(HOUR))]);
+    assert_eq!(titles(&found), [(None, "Search cluster is red", 6)]);
+    let only = &found.scenarios[0];
+    assert_eq!(only.symptoms.len(), 2);
+    assert_eq!(
+        steps(only),
+        [
+            (23, StepKind::Check, Class::Observe),
+            (30, StepKind::Command, Class::Unknown),
+            (37, StepKind::Command, Class::Destructive),
+            (39, StepKind::Command, Class::Idempotent),
+            (45, StepKind::Check, Class::Observe)
+        ]
+    );
+    let variants: Vec<_> = only.steps.iter().filter_map(|one| one.variant.as_deref()).collect();
+    assert_eq!(variants, ["kubernetes", "docker"]);
+    assert_eq!(only.steps[2].placeholders, ["<search-pod>"]);
+    assert!(only.is_verified);
+    assert_eq!(found.contacts.len(), 1);
+    assert_eq!(found.review.owner.as_deref(), Some("search team"));
+    assert_eq!(found.review.cycle.as_deref(), Some("quarterly"));
+}
+
+#[test]
+fn prose_is_recognised_where_it_says_what_it_promises() {
+    let found = recognised(include_str!("documents/prose.md"));
+    assert_eq!(objectives(&found), [("platform", Some(4 * HOUR), Some(DAY))]);
+    assert_eq!(
+        titles(&found),
+        [(Some("1"), "The server does not start", 14), (Some("2"), "The machine is gone", 21)]
+    );
+    assert_eq!(
+        steps(&found.scenarios[0]),
+        [(18, StepKind::Manual, Class::Unknown), (19, StepKind::Decision, Class::Observe)]
+    );
+    assert_eq!(found.scenarios[0].steps[1].refers_to.as_deref(), Some("Playbook 2"));
+    assert_eq!(
+        steps(&found.scenarios[1]),
+        [
+            (25, StepKind::Manual, Class::Unknown),
+            (29, StepKind::Command, Class::Idempotent),
+            (35, StepKind::Command, Class::Destructive),
+            (38, StepKind::Wait, Class::Observe)
+        ]
+    );
+    assert_eq!(found.scenarios[1].expected.map(|range| range.max_seconds), Some(3 * HOUR));
+    let backups: Vec<_> = found
+        .backups
+        .iter()
+        .map(|one| (one.what.as_str(), one.every_seconds, one.retention_seconds))
+        .collect();
+    assert_eq!(
+        backups,
+        [("Pages", Some(DAY), Some(14 * DAY)), ("Attachments", Some(7 * DAY), Some(56 * DAY))]
+    );
+    assert_eq!(found.drills.len(), 1);
+    assert_eq!(found.drills[0].frequency.as_deref(), Some("monthly"));
+    assert_eq!(found.questions[0].placeholder, "wiki_YYYY-MM-DD");
+}
+
+#[test]
+fn every_draft_of_these_documents_loads() {
+    for text in [
+        include_str!("documents/tables.md"),
+        include_str!("documents/setext.md"),
+        include_str!("documents/single.md"),
+        include_str!("documents/prose.md"),
+    ] {
+        for file in import::draft(&recognised(text), "document.md", "platform") {
+            if file.path.starts_with("runbooks/") {
+                let loaded = runbook::load(file.content.as_bytes());
+                assert!(loaded.is_ok_and(|one| one.steps().count() > 0), "{}", file.content);
+            }
+        }
+    }
+}
+
+#[test]
+fn titles_in_bold_are_scenarios_where_there_are_no_headings_for_them() {
+    let text = "\
+# Notes
+
+## What can go wrong
+
+**The database is gone**
+
+Symptoms: everything is 500, nobody can log in
+
+1. `docker compose stop worker`
+2. `./restore.sh latest`
+
+**The disk is full**
+
+Symptoms: uploads fail
+
+1. `docker system prune -af`
+";
+    let found = recognised(text);
+    assert_eq!(titles(&found), [(None, "The database is gone", 5), (None, "The disk is full", 12)]);
+    let shown: Vec<_> = found.scenarios.iter().map(|one| (one.symptoms.len(), one.steps.len())).collect();
+    assert_eq!(shown, [(2, 2), (1, 1)]);
+}
