@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     /// Keep a backup whatever the retention rules say, or give it back to them
     Pin(PinArgs),
+    /// Look for what fails, loses data or proves nothing in recovery documents, scripts and `muster.yaml`
+    Lint(LintArgs),
     /// Print, add, list or remove keys of the repository
     #[command(subcommand)]
     Key(KeyCommand),
@@ -331,6 +333,19 @@ pub(crate) struct PinArgs {
     /// Take the pin away
     #[arg(long)]
     pub remove: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    /// Markdown documents, shell scripts, SQL, crontabs, configuration
+    #[arg(required_unless_present = "rules", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print SARIF 2.1.0 instead, for code hosts
+    #[arg(long, conflicts_with = "json")]
+    pub sarif: bool,
+    /// List the rules
+    #[arg(long, conflicts_with_all = ["files", "sarif"])]
+    pub rules: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod config;
 mod detach;
 mod init;
 mod key;
+mod lint;
 mod list;
 mod pin;
 pub(crate) mod prove;
@@ -50,6 +51,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Status(args) => status::run(global, args),
         Command::Prune(args) => prune::run(global, args),
         Command::Pin(args) => pin::run(global, args),
+        Command::Lint(args) => lint::run(global, args),
         Command::Key(command) => key::run(global, command),
         Command::Service(args) => service::run(global, args),
         Command::Wal(command) => wal::run(global, command),

@@ -11,6 +11,7 @@ pub mod command;
 pub mod document;
 mod error;
 pub mod import;
+pub mod lint;
 pub mod objectives;
 mod origin;
 pub mod pin;

@@ -128,7 +128,8 @@ impl Finding {
 }
 
 impl Place {
-    fn render(&self, folder: &Path, text: &mut String) {
+    /// Shows the line with marks below what is meant.
+    pub(crate) fn render(&self, folder: &Path, text: &mut String) {
         let file = self.file.strip_prefix(folder).unwrap_or(&self.file).display();
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());

@@ -17,6 +17,7 @@ mod disks;
 mod environments;
 mod input;
 mod kills;
+mod lint;
 mod load;
 mod objectives;
 mod platform;
