@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU64,
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -16,14 +17,17 @@ use muster_drivers::{
 };
 use muster_engine::{journal::Journal, world::World};
 use muster_plan::Scope;
-use muster_repo::{Location, Repo, keys};
-use muster_types::{Clock, Explain, Kind, Mask, Secret, Timestamp, backup::RunId, plan::Mode};
+use muster_repo::{Location, Repo, Stop, keys};
+use muster_types::{
+    Clock, Explain, Kind, Mask, Secret, Timestamp, backup::RunId, config::Platform, plan::Mode,
+};
 
 use crate::{
     args::Global,
     clock::SystemClock,
     config::{self, ConfigError, Environment, LoadOptions, Loaded, SystemEnvironment},
     exit::Failure,
+    signals,
 };
 
 /// Whether a command may fall back to the only environment.
@@ -103,6 +107,8 @@ pub(crate) fn location(loaded: &Loaded) -> Result<Location, Failure> {
         s3.region = repository.region.clone().unwrap_or_else(|| s3.region.clone());
         s3.credentials = loaded.repository_credentials(&SystemEnvironment).map_err(of_config)?;
         s3.patience = patience().unwrap_or(s3.patience);
+        s3.stop = Stop(signals::is_cancelled);
+        s3.upload_rate_max = repository.max_upload_rate.and_then(|rate| NonZeroU64::new(rate.0));
     }
     Ok(location)
 }
@@ -121,6 +127,7 @@ pub(crate) fn new_location(
             s3.region = region.cloned().unwrap_or_else(|| s3.region.clone());
             s3.credentials = config::usual_credentials(&SystemEnvironment);
             s3.patience = patience().unwrap_or(s3.patience);
+            s3.stop = Stop(signals::is_cancelled);
         }
         Location::Local(_) if endpoint.is_some() || region.is_some() => {
             return Err(Failure::new(
@@ -209,6 +216,23 @@ pub(crate) fn names<T>(components: &BTreeMap<String, T>, given: &[String]) -> Re
         }
     }
     Ok(names)
+}
+
+/// Refuses to begin when a secret is missing that a connection needs: of a component that a person has named, or of all.
+/// Where others can be worked on they are, and this one fails by itself.
+pub(crate) fn refuse_missing_secrets(
+    platform: &Platform,
+    names: &[String],
+    given: &[String],
+) -> Result<(), Failure> {
+    let missing = |name: &String| platform.components.get(name)?.missing_secret();
+    let named = given.iter().find_map(missing);
+    let only =
+        || names.iter().all(|name| missing(name).is_some()).then(|| names.iter().find_map(missing)).flatten();
+    match named.or_else(only) {
+        Some(secret) => Err(Failure::new(Kind::Config, secret.message.clone(), secret.hint.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Opens one component's driver without the repository and the journal.

@@ -32,7 +32,10 @@ use std::{
 };
 
 use muster_repo::Credentials;
-use muster_types::{Mask, Secret, config::Platform};
+use muster_types::{
+    Mask, Secret,
+    config::{Component, MissingSecret, Platform},
+};
 
 pub use environment::{Environment, SystemEnvironment};
 pub use finding::{ConfigError, Finding, Place, Severity};
@@ -76,6 +79,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// What somebody should look at.
     pub warnings: Vec<Finding>,
+    /// What is wrong with the passwords of components: errors for `config check`, and for whoever needs one of them.
+    pub passwords: Vec<Finding>,
     /// Where the repository's secrets stand, for the day on which one cannot be read.
     secrets: BTreeMap<&'static str, Place>,
 }
@@ -168,6 +173,12 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
     };
     rules.judge_checks(&whole.platform, &resolved, &mut findings);
     let mut platform = whole.platform;
+    for (name, findings) in &resolved.passwords {
+        if let Some(Component::Postgres(postgres)) = platform.components.get_mut(name) {
+            postgres.password = None;
+            postgres.password_missing = findings.first().map(|finding| missing(name, finding));
+        }
+    }
     paths::make_absolute(&mut platform, &found.folder);
     let state_dir = platform.state.clone().unwrap_or_else(|| match &choice.file {
         None => found.folder.join(STATE),
@@ -188,6 +199,7 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
         state_dir,
         files: sources.files(),
         warnings: ordered(findings),
+        passwords: ordered(resolved.passwords.values().flatten().cloned().collect()),
         secrets: resolve::SECRETS
             .into_iter()
             .filter_map(|key| Some((key, sources.place(tree.get(&["repository", key])?.at))))
@@ -196,6 +208,15 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
         mask: resolved.mask(),
         platform,
     })
+}
+
+/// Says what a component lacks, without the place in the file.
+fn missing(name: &str, finding: &Finding) -> MissingSecret {
+    let cause = finding.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    MissingSecret {
+        message: format!("the password of component `{name}`: {}{cause}", finding.message),
+        hint: finding.hint.clone().unwrap_or_else(|| "run `muster config check`".into()),
+    }
 }
 
 /// Returns the environments that are to be chosen from; none when one is chosen or there is nothing to choose.

@@ -2,6 +2,8 @@
 //!
 //! Nothing is computed here that is not in the document.
 
+use std::path::Path;
+
 use muster_drivers::foreign::{ForeignReport, Verdict};
 use muster_engine::{fold::RunRecord, process};
 use muster_plan::retention::Kept;
@@ -13,7 +15,8 @@ use muster_types::{
     event::RunOutcome,
     facts::{Facts, ProofFact, ProofOutcome},
     objective::ObjectiveRow,
-    plan::{Action, Plan},
+    place,
+    plan::{Action, Holder, Plan},
     report::{RunReport, StepState},
 };
 use serde_json::json;
@@ -50,10 +53,15 @@ pub(crate) fn plan(plan: &Plan) -> Answer {
     let mut text = format!("plan: {} {} ({})\n", plan.verb.word(), plan.platform, plan.environment);
     for (index, step) in plan.steps.iter().enumerate() {
         push(&mut text, format_args!("{:>3}. {}\n", index + 1, step.title));
-        if let Action::Swap { moves, .. } = &step.action {
+        if let Action::Swap { holder, moves, .. } = &step.action {
+            let shown = |place: &Path| match holder {
+                Holder::Folder => place.display().to_string(),
+                Holder::Server => place::name_in_server(place),
+            };
             for one in moves {
-                push(&mut text, format_args!("       {} -> {}\n", one.from.display(), one.target.display()));
-                push(&mut text, format_args!("       the present one stays at {}\n", one.kept.display()));
+                let [from, target, kept] = [&one.from, &one.target, &one.kept].map(|place| shown(place));
+                push(&mut text, format_args!("       {from} -> {target}\n"));
+                push(&mut text, format_args!("       the present one stays at {kept}\n"));
             }
         }
     }
@@ -244,12 +252,17 @@ pub(crate) fn newest_proof<'a>(proofs: &'a [ProofFact], backup: &Backup) -> Opti
     proofs.iter().filter(|proof| proof.backup == backup.id).max_by_key(|proof| proof.at)
 }
 
+/// One line about a backup.
+pub(crate) fn row(name: &str, value: &str) -> String {
+    format!("  {name:14} {value}\n")
+}
+
 /// Shows everything about a backup.
 pub(crate) fn backup(backup: &Backup, proofs: &[ProofFact]) -> String {
     let record = &backup.record;
     let identity = &record.identity;
     let mut text = format!("backup {}\n", backup.id);
-    let mut row = |name: &str, value: String| push(&mut text, format_args!("  {name:14} {value}\n"));
+    let mut row = |name: &str, value: String| text.push_str(&self::row(name, &value));
     row("component", format!("{} ({})", identity.component, identity.kind));
     row("taken from", format!("{} in {} on {}", identity.source, identity.environment, identity.host));
     row("consistent at", time(record.consistent_at));

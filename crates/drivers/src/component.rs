@@ -13,7 +13,7 @@ use std::{
 use muster_repo::{Repo, source::Source};
 use muster_types::{
     Clock, Kind,
-    backup::{Method, Witness},
+    backup::{BackupRecord, Method, Witness},
     config::{Assertion, Component},
     event::Watcher,
     facts::ComponentFacts,
@@ -23,9 +23,11 @@ use muster_types::{
 
 use crate::{
     DriverError,
+    described::ServerFacts,
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
     postgres::PostgresDriver,
+    server::ServerPlaces,
     sqlite::SqliteDriver,
 };
 
@@ -42,12 +44,14 @@ pub struct Verification<'a> {
     pub is_proof: bool,
     /// The log to replay first; its segments lie in the folder `muster-wal` of the first place.
     pub replay: Option<&'a Replay>,
+    /// The place inside the running server that it was loaded into: then that is what is judged.
+    pub loaded: Option<&'a Path>,
 }
 
 impl<'a> Verification<'a> {
     /// Asks for what a restore needs; a proof sets `is_proof`.
     pub fn new(places: &'a [PathBuf], witness: &'a Witness, assertions: &'a [Assertion]) -> Self {
-        Self { places, witness, assertions, is_proof: false, replay: None }
+        Self { places, witness, assertions, is_proof: false, replay: None, loaded: None }
     }
 }
 
@@ -157,6 +161,23 @@ pub trait ComponentDriver: Send + Sync {
     ///
     /// May be called again after a crash. A witness name that this version cannot compute is an error, never a pass.
     fn verify(&self, request: &Verification<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError>;
+
+    /// Returns what knows the places inside the component's running server, where there is one that takes a dump in.
+    fn server(&self) -> Option<&dyn ServerPlaces> {
+        None
+    }
+
+    /// Looks whether the programs that the configuration names can open a backup, before anything of it is restored.
+    ///
+    /// # Errors
+    /// `Config`: they cannot. What else may be missing here, a proof finds.
+    fn check_programs(
+        &self,
+        _record: &BackupRecord,
+        _server: Option<&ServerFacts>,
+    ) -> Result<(), DriverError> {
+        Ok(())
+    }
 
     /// Fails when a process has one of the component's files open; names the processes.
     fn check_unused(&self) -> Result<(), DriverError>;

@@ -3,6 +3,7 @@
 pub mod checks;
 pub mod command;
 pub mod component;
+pub mod described;
 mod error;
 pub mod expect;
 pub mod files;
@@ -10,6 +11,7 @@ pub mod foreign;
 pub mod look;
 pub mod postgres;
 pub mod processes;
+pub mod server;
 pub mod services;
 mod space;
 mod sql;

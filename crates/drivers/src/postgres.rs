@@ -16,6 +16,7 @@ mod address;
 mod attachments;
 mod base_backup;
 mod binaries;
+mod described;
 mod logical;
 mod look;
 mod lsn;
@@ -41,13 +42,15 @@ use std::{
 use muster_repo::{Repo, source::Source};
 use muster_types::{
     Clock, Kind,
-    backup::Method,
+    backup::{BackupRecord, Method},
     config::{FilesComponent, PostgresComponent, PostgresMethod, PostgresWal},
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
+    place::in_server,
     plan::SwapMove,
 };
 
+pub(crate) use self::described::{described, description_file};
 use self::{
     address::Address,
     base_backup::BaseBackup,
@@ -59,8 +62,10 @@ use self::{
 use crate::{
     DriverError,
     component::{ComponentDriver, Verification, Verified, WalReception},
+    described::ServerFacts,
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
+    server::ServerPlaces,
     swap,
 };
 
@@ -102,7 +107,10 @@ impl PostgresDriver {
         }
         Ok(Self {
             name: name.to_owned(),
-            address: Address::parse(url, component.password.as_deref())?,
+            address: Address {
+                password_missing: component.password_missing.clone(),
+                ..Address::parse(url, component.password.as_deref())?
+            },
             method: component.method,
             data_dir: component.data_dir.clone(),
             bin_dir: component.bin_dir.clone(),
@@ -133,6 +141,16 @@ impl PostgresDriver {
         let paths = std::iter::once(data_dir.clone()).chain(place::tablespaces(data_dir)).collect();
         let component = FilesComponent { paths, ..FilesComponent::default() };
         FilesDriver::new(&self.name, &component, self.clock.clone())
+    }
+
+    fn request<'a>(&'a self, asked: &'a Verification<'a>) -> verify::Request<'a> {
+        verify::Request {
+            name: &self.name,
+            bin_dir: self.bin_dir.as_deref(),
+            data_dir: self.data_dir.as_deref(),
+            database: &self.address.database,
+            asked,
+        }
     }
 
     fn begin(&self, watcher: &dyn Watcher) -> Result<PostgresSource, DriverError> {
@@ -173,6 +191,7 @@ impl PostgresDriver {
             last_write: None,
             open_by: Vec::new(),
             beside: Vec::new(),
+            targets: self.targets(),
         }
     }
 }
@@ -185,7 +204,7 @@ impl ComponentDriver for PostgresDriver {
             return Ok(self.survey_server(format!("{source}/{}", self.address.database)));
         }
         if self.data_dir.is_some() {
-            return Ok(ComponentFacts { source, ..self.local()?.survey()? });
+            return Ok(ComponentFacts { source, targets: self.targets(), ..self.local()?.survey()? });
         }
         Ok(self.survey_server(source))
     }
@@ -256,22 +275,29 @@ impl ComponentDriver for PostgresDriver {
     }
 
     fn targets(&self) -> Vec<PathBuf> {
-        self.data_dir.iter().cloned().collect()
+        // A dump goes into the server, whatever the method is by now.
+        let database = in_server("postgres", &self.address.database);
+        self.data_dir.iter().cloned().chain([database]).collect()
     }
 
     fn verify(&self, asked: &Verification<'_>, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
-        let request = verify::Request {
-            name: &self.name,
-            bin_dir: self.bin_dir.as_deref(),
-            data_dir: self.data_dir.as_deref(),
-            database: &self.address.database,
-            asked,
-        };
+        let request = self.request(asked);
+        if let (Some(loaded), Some(place)) = (asked.loaded, asked.places.first()) {
+            return self.verify_loaded(&request, place, loaded, watcher);
+        }
         // What was restored decides, not how the next backup will be taken.
         match asked.places.first() {
             Some(place) if logical::is_dump(place) => logical::verify(&request, watcher),
             _ => verify::verify(&request, watcher),
         }
+    }
+
+    fn check_programs(&self, record: &BackupRecord, server: Option<&ServerFacts>) -> Result<(), DriverError> {
+        described::check_programs(self.bin_dir.as_deref(), record, server)
+    }
+
+    fn server(&self) -> Option<&dyn ServerPlaces> {
+        Some(self)
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

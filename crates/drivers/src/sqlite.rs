@@ -123,6 +123,7 @@ impl ComponentDriver for SqliteDriver {
             last_write: found.iter().chain(&log).filter_map(changed_at).max(),
             open_by: if inodes.is_empty() { Vec::new() } else { processes::open_by(&inodes) },
             beside: space::beside(std::slice::from_ref(&self.path)),
+            targets: vec![self.path.clone()],
         })
     }
 

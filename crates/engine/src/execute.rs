@@ -12,7 +12,6 @@ use std::{
     time::Instant,
 };
 
-use muster_drivers::swap::is_half_done;
 use muster_types::{
     Explain, Kind,
     backup::RunId,
@@ -24,6 +23,7 @@ use muster_types::{
 use crate::{
     EngineError, fold,
     lock::{self, Lock, Sharing},
+    places::Places,
     process,
     sweep::{remove_leftovers, sweep},
     world::{Observer, World},
@@ -77,7 +77,7 @@ pub fn resume(world: &World, id: &str, observer: &dyn Observer) -> Result<RunRep
     let record = find()?;
     let executor = Executor { world, run: &run, plan: &record.plan, observer };
     executor.emit(What::RunResumed { process: process::this() })?;
-    let report = executor.run_steps(&finished(&record));
+    let report = executor.run_steps(&finished(world, &record)?);
     lock::bury(&world.locks(), &run);
     report
 }
@@ -114,26 +114,26 @@ fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), Eng
 ///
 /// What leads to a swap that is not done is done again, for what was restored beside may be gone; so is everything in a
 /// sandbox. A swap that had begun needs what was restored for it, and that is still there.
-fn finished(record: &fold::RunRecord) -> BTreeSet<String> {
-    let swaps: Vec<(&str, bool)> = record
-        .plan
-        .steps
-        .iter()
-        .zip(&record.report.steps)
-        .filter_map(|(step, told)| match &step.action {
-            Action::Swap { component, moves } => {
-                let has_begun =
-                    matches!(told.state, StepState::Failed | StepState::Ambiguous | StepState::Running)
-                        && moves.iter().any(is_half_done);
-                Some((component.as_str(), told.state == StepState::Done || has_begun))
+///
+/// # Errors
+/// A server does not answer: nobody knows how far its swap has come.
+fn finished(world: &World, record: &fold::RunRecord) -> Result<BTreeSet<String>, EngineError> {
+    let mut swaps: Vec<(&str, bool)> = Vec::new();
+    for (step, told) in record.plan.steps.iter().zip(&record.report.steps) {
+        let Action::Swap { component, holder, moves } = &step.action else { continue };
+        let is_over = match told.state {
+            StepState::Done => true,
+            StepState::Failed | StepState::Ambiguous | StepState::Running => {
+                Places::of(world, component, *holder)?.is_any_half_done(moves)?
             }
-            _ => None,
-        })
-        .collect();
+            _ => false,
+        };
+        swaps.push((component, is_over));
+    }
     let all_swapped = swaps.iter().all(|(_, is_done)| *is_done);
     let is_swapped =
         |name: &str| swaps.iter().find(|(one, _)| *one == name).is_some_and(|(_, is_done)| *is_done);
-    record
+    let steps = record
         .plan
         .steps
         .iter()
@@ -144,13 +144,14 @@ fn finished(record: &fold::RunRecord) -> BTreeSet<String> {
             Action::Check { .. } | Action::StartService { .. } => false,
             Action::StopService { .. } | Action::CheckSpace { .. } => all_swapped,
             Action::RestoreBeside { component, .. }
+            | Action::Load { component, .. }
             | Action::VerifyRestored { component, .. }
             | Action::FetchWal { component, .. }
+            | Action::CheckPlace { component, .. }
             | Action::CheckUnused { component } => is_swapped(component),
             _ => true,
-        })
-        .map(|(step, _)| step.id.clone())
-        .collect()
+        });
+    Ok(steps.map(|(step, _)| step.id.clone()).collect())
 }
 
 /// A restore holds its components and their services alone; a prune holds the repository alone; the others share.
@@ -225,7 +226,7 @@ impl Executor<'_> {
             // Between two swaps the platform is a mixture: nobody stops it there.
             let is_between = has_swapped && self.plan.steps[index..].iter().any(is_swap);
             let result = self.run_step(step, !is_between && !step.always)?;
-            has_swapped |= is_swap(step) && (result.is_ok() || is_stuck(step));
+            has_swapped |= is_swap(step) && (result.is_ok() || self.is_stuck(step));
             if let Err(kind) = result {
                 failed_groups.insert(&step.group);
                 is_interrupted |= kind == Kind::Interrupted || self.observer.is_cancelled();
@@ -270,7 +271,14 @@ impl Executor<'_> {
             .steps
             .iter()
             .zip(&report.steps)
-            .any(|(step, told)| told.state == StepState::Failed && is_stuck(step)))
+            .any(|(step, told)| told.state == StepState::Failed && self.is_stuck(step)))
+    }
+
+    /// A swap that stopped between two effects, or of which nobody can tell.
+    fn is_stuck(&self, step: &Step) -> bool {
+        let Action::Swap { component, holder, moves } = &step.action else { return false };
+        let places = Places::of(self.world, component, *holder);
+        places.and_then(|places| places.is_any_half_done(moves)).unwrap_or(true)
     }
 
     fn report(&self) -> Result<RunReport, EngineError> {
@@ -317,11 +325,6 @@ impl Executor<'_> {
             }
         }
     }
-}
-
-/// A swap that stopped between two renames.
-fn is_stuck(step: &Step) -> bool {
-    matches!(&step.action, Action::Swap { moves, .. } if moves.iter().any(is_half_done))
 }
 
 fn is_swap(step: &Step) -> bool {

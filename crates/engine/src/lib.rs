@@ -11,6 +11,7 @@ pub mod execute;
 pub mod fold;
 pub mod journal;
 pub mod lock;
+mod places;
 pub mod process;
 pub mod survey;
 pub mod sweep;

@@ -8,18 +8,17 @@
 //! It never touches a run whose process lives.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    fs,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
-use muster_drivers::swap;
 use muster_types::{
     backup::RunId,
     config::Component,
-    event::{RunOutcome, StepOutcome, What},
-    plan::{Action, KeptData, Plan, SwapMove},
+    event::{RunOutcome, StepOutcome, Unwatched, What},
+    plan::{Action, Holder, KeptData, Plan, SwapMove},
     report::StepState,
 };
 
@@ -27,6 +26,7 @@ use crate::{
     EngineError,
     fold::{self, RunRecord},
     lock::{self, Lock, Sharing},
+    places::{self, Places, leftover, remove_kept, remove_tree},
     process,
     world::{Observer, World},
 };
@@ -63,16 +63,20 @@ fn settle(world: &World, observer: &dyn Observer, record: &RunRecord) -> Result<
         |what| world.journal.append(world.clock.as_ref(), run, what).map(|event| observer.on_event(&event));
     for (step, report) in record.plan.steps.iter().zip(&record.report.steps) {
         if let (Action::ReleaseKept { kept }, StepState::Running) = (&step.action, report.state)
-            && let Err((path, error)) = remove_kept(kept)
+            && let Err(error) = remove_kept(world, kept)
         {
-            emit(What::Warning { message: leftover(&path, &error) })?;
+            emit(What::Warning { message: leftover(&error) })?;
         }
-        let Action::Swap { component, moves } = &step.action else { continue };
-        if report.state != StepState::Running || !swap::has_begun(moves) {
+        let Action::Swap { component, holder, moves } = &step.action else { continue };
+        if report.state != StepState::Running {
+            continue;
+        }
+        let has_begun = Places::of(world, component, *holder).and_then(|places| places.has_begun(moves));
+        if matches!(has_begun, Ok(false)) {
             // Without a first rename the old state is whole, and somebody may have worked with it since.
             continue;
         }
-        if let Err(error) = finish(world, component, moves) {
+        if let Err(error) = has_begun.and_then(|_| finish(world, component, *holder, moves)) {
             // A person decides, and nothing of it is removed. Other runs must go on meanwhile.
             let message = format!(
                 "the swap of {component} by run {run} stopped half-way and is left so: {error}; mend it, then `muster resume {run}`"
@@ -92,6 +96,7 @@ fn settle(world: &World, observer: &dyn Observer, record: &RunRecord) -> Result<
         let kept = KeptData {
             run: run.clone(),
             component: component.clone(),
+            holder: *holder,
             moves: moves.clone(),
             at: world.clock.now(),
             holds_more: holds_more(world, component),
@@ -104,10 +109,11 @@ fn settle(world: &World, observer: &dyn Observer, record: &RunRecord) -> Result<
     emit(What::RunEnded { outcome: RunOutcome::Interrupted })
 }
 
-fn finish(world: &World, component: &str, moves: &[SwapMove]) -> Result<(), EngineError> {
-    let driver = world.component(component)?;
-    driver.check_unused()?;
-    driver.swap(moves)?;
+fn finish(world: &World, component: &str, holder: Holder, moves: &[SwapMove]) -> Result<(), EngineError> {
+    if holder == Holder::Folder {
+        world.component(component)?.check_unused()?;
+    }
+    places::swap(world, component, holder, moves, &Unwatched)?;
     Ok(())
 }
 
@@ -131,53 +137,38 @@ fn wait_for_lock(world: &World) -> Result<Lock, EngineError> {
 /// Returns one line for each thing that could not be removed; that costs room and nothing else.
 pub(crate) fn remove_leftovers(world: &World, run: &RunId, plan: &Plan) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut note = |result: Result<(), (PathBuf, io::Error)>| {
-        if let Err((path, error)) = result {
-            problems.push(leftover(&path, &error));
-        }
-    };
+    let mut note =
+        |removed: Result<(), EngineError>| problems.extend(removed.err().map(|error| leftover(&error)));
     for step in &plan.steps {
-        if let Action::Swap { moves, .. } = &step.action {
+        if let Action::Swap { component, holder, moves } = &step.action {
             // A finished swap has moved `from` away; of an unfinished one it is a copy of what the repository has.
             // An undo's `from` is the only copy of the old data, and is left where it is.
-            if plan.verb != muster_types::plan::Verb::Undo {
-                for one in moves {
-                    note(remove_all_of(&one.from));
-                }
+            if plan.verb == muster_types::plan::Verb::Undo {
+                continue;
+            }
+            match Places::of(world, component, *holder) {
+                Ok(places) => moves.iter().for_each(|one| note(places.remove(&one.from))),
+                Err(error) => note(Err(error)),
+            }
+        }
+    }
+    for step in &plan.steps {
+        if let Action::RestoreBeside { absent, .. } = &step.action {
+            // Only empty ones go; the deepest first.
+            let mut made: Vec<&PathBuf> = absent.iter().collect();
+            made.sort_by_key(|folder| std::cmp::Reverse(folder.as_os_str().len()));
+            for folder in made {
+                drop(fs::remove_dir(folder));
             }
         }
     }
     let scratch = world.scratch_root().join(&run.0);
-    note(remove_tree(&scratch).map_err(|error| (scratch, error)));
+    note(remove_tree(&scratch).map_err(|source| EngineError::State {
+        operation: "remove",
+        path: scratch.clone(),
+        source,
+    }));
     problems
-}
-
-fn leftover(path: &Path, error: &io::Error) -> String {
-    format!("cannot remove {}: {error}; it only takes up room", path.display())
-}
-
-/// Removes what a restore has moved aside.
-pub(crate) fn remove_kept(kept: &KeptData) -> Result<(), (PathBuf, io::Error)> {
-    kept.moves.iter().try_for_each(|one| remove_all_of(&one.kept))
-}
-
-/// Removes what stands at `path`, with what a database keeps beside it (`…-wal`).
-///
-/// The names are a run's own, so whatever begins with one of them belongs to it.
-fn remove_all_of(path: &Path) -> Result<(), (PathBuf, io::Error)> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err((folder.to_owned(), error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(|error| (folder.to_owned(), error))?;
-        if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
-            remove_tree(&entry.path()).map_err(|error| (entry.path(), error))?;
-        }
-    }
-    Ok(())
 }
 
 /// Removes scratch folders that belong to no living run, such as those of a process that died before its first entry.
@@ -197,18 +188,5 @@ fn remove_strays(world: &World, events: &[muster_types::event::Event]) {
             // A stray that cannot be removed only takes up room; the next sweep tries again.
             drop(remove_tree(&entry.path()));
         }
-    }
-}
-
-/// Removes a file or a folder with all that is in it; absent is fine.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    let result = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }

@@ -76,16 +76,6 @@ pub enum PlanError {
         /// The component.
         component: String,
     },
-    /// The backup is a dump, and nothing can be put in place of a running database yet.
-    #[error(
-        "backup {backup} of `{component}` is a dump of one database: it cannot take the place of a whole cluster"
-    )]
-    LogicalBackup {
-        /// The backup's short id.
-        backup: String,
-        /// The component.
-        component: String,
-    },
     /// The backup does not fit the target's shape.
     #[error("backup {backup} holds {found} paths, but `{component}` has {expected}")]
     OtherShape {
@@ -137,7 +127,6 @@ impl Explain for PlanError {
             Self::OtherIdentity { .. }
             | Self::TargetNotEmpty { .. }
             | Self::InUse { .. }
-            | Self::LogicalBackup { .. }
             | Self::OtherShape { .. } => Kind::Conflict,
             Self::NoPlace { .. } => Kind::Config,
         }
@@ -173,13 +162,6 @@ impl Explain for PlanError {
             Self::NoPlace { .. } => {
                 "add `data_dir: /var/lib/postgresql/15/main` to it, or restore with `--into FOLDER`".into()
             }
-            Self::LogicalBackup { backup, component } => format!(
-                "restore it beside the present one:\n\
-                 muster restore {component} --to {backup} --into FOLDER\n\
-                 psql -d postgres -f FOLDER/globals.sql    (on a server that lacks the roles)\n\
-                 createdb --template=template0 NEW\n\
-                 pg_restore --jobs 4 --exit-on-error -d NEW FOLDER/dump"
-            ),
             Self::OtherShape { .. } => "restore it elsewhere with `--into PATH`".into(),
             Self::NothingKept { .. } => "list the runs with `muster runs`".into(),
         };

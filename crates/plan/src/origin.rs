@@ -7,19 +7,13 @@ use muster_types::backup::{Backup, Identity, Method};
 
 use crate::PlanError;
 
-/// Refuses a dump of PostgreSQL: what it holds is no data directory. Only a data directory knows its cluster.
-pub(crate) fn refuse_dump(backup: &Backup) -> Result<(), PlanError> {
+/// Tells whether a backup is a dump of PostgreSQL, which a running server takes in. Only a data directory knows its
+/// cluster.
+pub(crate) fn is_dump(backup: &Backup) -> bool {
     let record = &backup.record;
-    let is_dump = record.identity.kind == "postgres"
+    record.identity.kind == "postgres"
         && record.method == Method::Consistent
-        && !record.witness.contains_key("system_identifier");
-    if !is_dump {
-        return Ok(());
-    }
-    Err(PlanError::LogicalBackup {
-        backup: backup.id.short().to_owned(),
-        component: record.identity.component.clone(),
-    })
+        && !record.witness.contains_key("system_identifier")
 }
 
 /// Refuses a backup that was taken from another platform, environment or source: a production state must not land in

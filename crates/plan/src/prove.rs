@@ -50,6 +50,7 @@ fn proof(scope: Scope<'_>, facts: &Facts, backup: &Backup) -> Vec<Step> {
             assertions: prove.map(|proof| proof.assertions.clone()).unwrap_or_default(),
             damage: backup.record.damage.clone(),
             replay,
+            loaded: None,
         },
     ));
     let mut remove = step(
@@ -91,6 +92,7 @@ fn fill(
                 component: component.clone(),
                 backup: backup.id.clone(),
                 places: places.to_vec(),
+                absent: Vec::new(),
             },
         ),
     ];

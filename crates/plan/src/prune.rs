@@ -7,7 +7,7 @@ use muster_types::{
 };
 
 use crate::{
-    restore::{is_of, targets_of},
+    restore::is_of,
     retention::{Kept, retention, wal},
     scope::{Scope, step},
 };
@@ -78,7 +78,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, needed: &[BackupId], kept: &[KeptDa
     let (holds_more, old): (Vec<&KeptData>, Vec<&KeptData>) = kept
         .iter()
         .filter(|one| facts.now.duration_since(one.at).as_hours() >= GRACE_DAYS * 24)
-        .partition(|one| one.holds_more || !is_of(&targets_of(scope, &one.component), one));
+        .partition(|one| one.holds_more || !is_of(facts, one));
     for one in old {
         steps.push(step(
             format!("release:{}:{}", one.component, one.run),

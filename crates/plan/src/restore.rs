@@ -7,9 +7,12 @@
 //! 3. the safety copy comes before anything is moved, and takes the files as they lie, so it works on a damaged database;
 //! 4. the backup is written beside its target and verified there, so that a bad backup changes nothing;
 //! 5. the swap is a rename and comes last; the old state is kept beside for its grace time;
+//!    a dump is loaded into the running server beside the present database, and that is what is verified and renamed;
 //! 6. services start, and checks say whether the platform works. Only then is the clock stopped.
 //!
-//! It never reads anything: facts come from the survey.
+//! It never reads anything: facts come from the survey. Read next: `restore/layout.rs` for where things go.
+
+mod layout;
 
 use std::{
     collections::BTreeMap,
@@ -22,14 +25,18 @@ use muster_types::{
     config::{Component, Service},
     facts::{ComponentFacts, Facts},
     objective::{Basis, ObjectiveKind, ObjectiveRow, Verdict, judge},
-    plan::{Action, KeptData, Mode, Plan, Step, StepClass, SwapMove, Verb},
+    place,
+    plan::{Action, Holder, KeptData, Mode, Plan, Step, StepClass, Verb},
     wal::Replay,
 };
 
+use self::layout::Layout;
+pub use self::layout::targets_into;
+pub(crate) use self::layout::{Beside, beside};
 use crate::{
     PlanError, RecoveryTarget,
     objectives::{EffectiveObjective, objectives},
-    origin::{check_identity, refuse_dump},
+    origin::{check_identity, is_dump},
     reach::{Way, way},
     scope::{Scope, step},
 };
@@ -60,6 +67,8 @@ pub enum Destination {
         targets: Vec<PathBuf>,
         /// Whether nothing stands at any of them.
         is_empty: bool,
+        /// Folders above them that are not there yet.
+        absent: Vec<PathBuf>,
     },
 }
 
@@ -84,7 +93,7 @@ pub struct RestoreOptions {
 /// so that services never start on a mixture.
 ///
 /// # Errors
-/// Those of [`choose`]; `OtherIdentity` and `LogicalBackup` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
+/// Those of [`choose`]; `OtherIdentity` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
 pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result<Plan, PlanError> {
     let pairs: Vec<Pair<'_>> = facts
         .components
@@ -101,14 +110,15 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
     let mut steps = Vec::new();
     match &options.destination {
         Destination::InPlace => in_place(scope, facts, &pairs, &mut steps, &mut notes)?,
-        Destination::Into { targets, is_empty } => {
+        Destination::Into { targets, is_empty, absent } => {
             if !is_empty && !options.replace {
                 return Err(PlanError::TargetNotEmpty { target: show(targets) });
             }
             for pair in &pairs {
                 let layout = pair.layout(scope, targets)?;
+                // A dump goes there as files.
                 steps.push(space(&pair.component.name, &targets[0], pair.size_bytes()));
-                steps.extend(fill(scope, pair, &layout));
+                steps.extend(fill(scope, pair, &layout, absent));
                 steps.push(swap(pair, layout));
             }
         }
@@ -163,20 +173,6 @@ impl Pair<'_> {
             .then(|| format!("the backup of {name} was taken on the host {}", record.identity.host))
     }
 
-    /// Where the backup goes in place, in the order of its paths.
-    fn targets(&self, scope: Scope<'_>) -> Result<Vec<PathBuf>, PlanError> {
-        let name = &self.component.name;
-        let mut targets = targets_of(scope, name);
-        if matches!(scope.platform.components.get(name), Some(Component::Postgres(_))) {
-            if targets.is_empty() {
-                return Err(PlanError::NoPlace { component: name.clone() });
-            }
-            // Tablespaces belong to a cluster and not to the configuration: they go where they were.
-            targets.extend(self.backup.record.paths.iter().skip(1).cloned());
-        }
-        Ok(targets)
-    }
-
     /// Bytes that are written, at most.
     fn size_bytes(&self) -> u64 {
         self.backup.record.size_bytes + self.replay.as_ref().map_or(0, replay_bytes)
@@ -202,50 +198,6 @@ impl Pair<'_> {
             record.consistent_at
         )
     }
-
-    /// Lays out where the backup goes, for `targets` in the order of its paths.
-    ///
-    /// A raw backup of a database may hold its log as a file of its own (`app.db-wal`): it is written beside the
-    /// restored database under the database's name, and goes in place in the same move.
-    fn layout(&self, scope: Scope<'_>, targets: &[PathBuf]) -> Result<Layout, PlanError> {
-        let paths = &self.backup.record.paths;
-        let moves: Vec<SwapMove> = targets.iter().map(|target| swap_move(scope, target)).collect();
-        if paths.len() == targets.len() {
-            return Ok(Layout { places: moves.iter().map(|one| one.from.clone()).collect(), moves });
-        }
-        let place = |path: &PathBuf| {
-            moves.iter().find_map(|one| {
-                let rest = path
-                    .as_os_str()
-                    .as_encoded_bytes()
-                    .strip_prefix(one.target.as_os_str().as_encoded_bytes())?;
-                let mut place = one.from.clone().into_os_string();
-                place.push(
-                    std::str::from_utf8(rest).ok().filter(|rest| rest.is_empty() || rest.starts_with('-'))?,
-                );
-                Some(PathBuf::from(place))
-            })
-        };
-        let places: Option<Vec<PathBuf>> = paths.iter().map(place).collect();
-        match places {
-            Some(places) if targets.iter().all(|target| paths.contains(target)) => {
-                Ok(Layout { places, moves })
-            }
-            _ => Err(PlanError::OtherShape {
-                backup: self.backup.id.short().to_owned(),
-                component: self.component.name.clone(),
-                found: paths.len(),
-                expected: targets.len(),
-            }),
-        }
-    }
-}
-
-/// Where a backup is written, and what then goes where.
-struct Layout {
-    /// One for each path of the backup.
-    places: Vec<PathBuf>,
-    moves: Vec<SwapMove>,
 }
 
 fn in_place(
@@ -257,7 +209,6 @@ fn in_place(
 ) -> Result<(), PlanError> {
     let services = users(scope, pairs);
     for Pair { component, backup, .. } in pairs {
-        refuse_dump(backup)?;
         check_identity(&scope.identity(facts, component), backup)?;
         if scope.platform.components.get(&component.name).is_some_and(Component::leaves_out) {
             notes.push(format!(
@@ -273,7 +224,8 @@ fn in_place(
     for place in pairs.iter().flat_map(|pair| &pair.component.beside).filter(|place| place.is_absent) {
         notes.push(format!("{} is not there and will be made: is its disk mounted?", place.path.display()));
     }
-    steps.extend(room(pairs));
+    steps.extend(room(scope, pairs));
+    steps.extend(server_checks(pairs));
     for (service, _) in services.iter().rev() {
         let action = Action::StopService { service: (*service).clone() };
         steps.push(step(
@@ -284,8 +236,16 @@ fn in_place(
             action,
         ));
     }
-    for Pair { component, .. } in pairs {
+    for Pair { component, backup, .. } in pairs {
         let name = &component.name;
+        if is_dump(backup) {
+            notes.push(if component.is_present {
+                format!("sessions in the present database of {name} are ended; it is kept in the server under another name, and no safety copy goes into the repository")
+            } else {
+                format!("the database of {name} does not answer: if it is gone it is made anew")
+            });
+            continue;
+        }
         let action = Action::CheckUnused { component: name.clone() };
         let title = format!("check that nothing has {name} open");
         steps.push(step(format!("unused:{name}"), GROUP, StepClass::Observe, title, action));
@@ -296,10 +256,12 @@ fn in_place(
         }
     }
     for pair in pairs {
-        steps.extend(fill(scope, pair, &pair.layout(scope, &pair.targets(scope)?)?));
+        let absent = pair.component.beside.iter().filter(|place| place.is_absent);
+        let absent: Vec<PathBuf> = absent.map(|place| place.path.clone()).collect();
+        steps.extend(fill(scope, pair, &pair.layout_in_place(scope)?, &absent));
     }
     for pair in pairs {
-        steps.push(swap(pair, pair.layout(scope, &pair.targets(scope)?)?));
+        steps.push(swap(pair, pair.layout_in_place(scope)?));
     }
     for (service, definition) in &services {
         let within = definition.ready_within.unwrap_or(READY_WITHIN);
@@ -314,6 +276,20 @@ fn in_place(
     }
     steps.extend(smoke_checks(scope, GROUP, notes));
     Ok(())
+}
+
+/// Servers that could not take a dump are found before anything is stopped for it.
+fn server_checks(pairs: &[Pair<'_>]) -> Vec<Step> {
+    let dumps = pairs.iter().filter(|pair| is_dump(pair.backup));
+    let checks = dumps.flat_map(|pair| {
+        let name = &pair.component.name;
+        pair.backup.record.paths.iter().map(move |place| {
+            let action = Action::CheckPlace { component: name.clone(), place: place.clone() };
+            let title = format!("check that the server can take {name}");
+            step(format!("place:{name}"), GROUP, StepClass::Observe, title, action)
+        })
+    });
+    checks.collect()
 }
 
 fn safety_copy(scope: Scope<'_>, facts: &Facts, component: &ComponentFacts) -> Step {
@@ -335,7 +311,7 @@ fn safety_copy(scope: Scope<'_>, facts: &Facts, component: &ComponentFacts) -> S
 }
 
 /// Writes the backup beside its targets and verifies it there.
-fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout) -> Vec<Step> {
+fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout, absent: &[PathBuf]) -> Vec<Step> {
     let Pair { component, backup, .. } = pair;
     let name = &component.name;
     let places = layout.places.clone();
@@ -347,18 +323,37 @@ fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout) -> Vec<Step> {
         .and_then(|component| component.common().prove.as_ref())
         .map(|proof| proof.assertions.clone())
         .unwrap_or_default();
+    let loaded = match layout.moves.first() {
+        Some(one) if layout.holder == Holder::Server => Some(one.from.clone()),
+        _ => None,
+    };
+    let title = match &loaded {
+        Some(_) => format!("write backup {} into scratch", backup.id.short()),
+        None => format!("write backup {} beside {}", backup.id.short(), show(&targets)),
+    };
     let mut steps = vec![step(
         format!("restore:{name}"),
         GROUP,
         StepClass::Idempotent,
-        format!("write backup {} beside {}", backup.id.short(), show(&targets)),
-        Action::RestoreBeside { component: name.clone(), backup: backup.id.clone(), places: places.clone() },
+        title,
+        Action::RestoreBeside {
+            component: name.clone(),
+            backup: backup.id.clone(),
+            places: places.clone(),
+            absent: absent.to_vec(),
+        },
     )];
     if let (Some(replay), Some(place)) = (&pair.replay, places.first()) {
         let (component, replay) = (name.clone(), replay.clone());
         let title = format!("fetch the log of {name} up to {}", replay.until);
         let action = Action::FetchWal { component, replay, into: place.join(WAL_FOLDER) };
         steps.push(step(format!("wal:{name}"), GROUP, StepClass::Idempotent, title, action));
+    }
+    if let Some(into) = &loaded {
+        let (places, backup) = (places.clone(), backup.id.clone());
+        let action = Action::Load { component: name.clone(), backup, places, into: into.clone() };
+        let title = format!("load it into the server as {}", place::name_in_server(into));
+        steps.push(step(format!("load:{name}"), GROUP, StepClass::Idempotent, title, action));
     }
     // A safety copy has no witness: it was taken because the state was in doubt.
     if backup.record.method == Method::Consistent {
@@ -371,6 +366,7 @@ fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout) -> Vec<Step> {
             assertions,
             damage: Vec::new(),
             replay: pair.replay.clone(),
+            loaded,
         };
         let title = match &pair.replay {
             Some(replay) => format!("replay the log of {name} up to {}, and verify it", replay.until),
@@ -388,16 +384,8 @@ fn swap(pair: &Pair<'_>, layout: Layout) -> Step {
         GROUP,
         StepClass::Destructive,
         format!("put the restored {name} in place, keep the old one beside"),
-        Action::Swap { component: name.clone(), moves: layout.moves },
+        Action::Swap { component: name.clone(), holder: layout.holder, moves: layout.moves },
     )
-}
-
-fn swap_move(scope: Scope<'_>, target: &Path) -> SwapMove {
-    SwapMove {
-        from: beside(scope, target, "new"),
-        target: target.to_owned(),
-        kept: beside(scope, target, "old"),
-    }
 }
 
 /// Bytes that a replay needs beside the backup, at most.
@@ -405,14 +393,6 @@ pub(crate) fn replay_bytes(replay: &Replay) -> u64 {
     // Behind the archived log the server writes a segment of its own.
     let segment = replay.lines.last().map_or(0, |line| line.segment());
     replay.to.map_or(0, |to| to.0.saturating_sub(replay.from.0)) + 2 * segment
-}
-
-/// A hidden name in the target's own folder, so that moving there is one rename.
-pub(crate) fn beside(scope: Scope<'_>, target: &Path, suffix: &str) -> PathBuf {
-    let mut name = std::ffi::OsString::from(format!(".muster-{}.", scope.run));
-    name.push(target.file_name().unwrap_or_default());
-    name.push(format!(".{suffix}"));
-    target.with_file_name(name)
 }
 
 /// The checks that confirm that the platform works, for the end of a run.
@@ -440,10 +420,12 @@ pub(crate) fn smoke_checks(scope: Scope<'_>, group: &str, notes: &mut Vec<String
     steps
 }
 
-/// One check for each file system, for all that will be written to it.
-fn room(pairs: &[Pair<'_>]) -> Vec<Step> {
+/// One check for each file system, for all that will be written to it. How much room a server has, nobody tells.
+fn room(scope: Scope<'_>, pairs: &[Pair<'_>]) -> Vec<Step> {
     let mut needs: BTreeMap<u64, (&Path, Vec<&str>, u64)> = BTreeMap::new();
-    for pair in pairs {
+    let (dumps, files): (Vec<&Pair<'_>>, Vec<&Pair<'_>>) =
+        pairs.iter().partition(|pair| is_dump(pair.backup));
+    for pair in files {
         let component = pair.component;
         let devices: BTreeMap<u64, &Path> =
             component.beside.iter().map(|place| (place.device, place.path.as_path())).collect();
@@ -453,7 +435,13 @@ fn room(pairs: &[Pair<'_>]) -> Vec<Step> {
             need.2 += pair.size_bytes();
         }
     }
-    needs.into_values().map(|(path, names, bytes)| space(&names.join("+"), path, bytes)).collect()
+    let dumps =
+        dumps.iter().map(|pair| space(&pair.component.name, scope.scratch, pair.backup.record.size_bytes));
+    needs
+        .into_values()
+        .map(|(path, names, bytes)| space(&names.join("+"), path, bytes))
+        .chain(dumps)
+        .collect()
 }
 
 fn space(name: &str, path: &Path, size_bytes: u64) -> Step {
@@ -466,19 +454,10 @@ fn space(name: &str, path: &Path, size_bytes: u64) -> Step {
     )
 }
 
-/// Returns the component's own paths, as the configuration gives them; of a cluster the data directory.
-pub fn targets_of(scope: Scope<'_>, component: &str) -> Vec<PathBuf> {
-    match scope.platform.components.get(component) {
-        Some(Component::Sqlite(sqlite)) => sqlite.path.iter().cloned().collect(),
-        Some(Component::Files(files)) => files.paths.clone(),
-        Some(Component::Postgres(postgres)) => postgres.data_dir.iter().cloned().collect(),
-        None => Vec::new(),
-    }
-}
-
 /// Tells whether kept data stood at a component's own place: not at another's, and not at a `--into`.
-pub(crate) fn is_of(targets: &[PathBuf], kept: &KeptData) -> bool {
-    kept.moves.first().is_some_and(|one| targets.contains(&one.target))
+pub(crate) fn is_of(facts: &Facts, kept: &KeptData) -> bool {
+    let own = facts.components.iter().find(|component| component.name == kept.component);
+    own.zip(kept.moves.first()).is_some_and(|(own, one)| own.targets.contains(&one.target))
 }
 
 /// Returns the services that write to one of the components, in the order of their names.

@@ -3,12 +3,12 @@
 use muster_types::{
     Span,
     facts::Facts,
-    plan::{Action, KeptData, Plan, StepClass, SwapMove, Verb},
+    plan::{Action, Holder, KeptData, Plan, StepClass, SwapMove, Verb},
 };
 
 use crate::{
     PlanError,
-    restore::{READY_WITHIN, beside, is_of, smoke_checks, targets_of},
+    restore::{Beside, READY_WITHIN, beside, is_of, smoke_checks},
     scope::{Scope, step},
 };
 
@@ -24,7 +24,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
                 .rev()
                 .filter(|one| one.component == *name)
                 // Another environment with the same state folder, or a path of earlier days, is another place.
-                .find(|one| is_of(&targets_of(scope, name), one))
+                .find(|one| is_of(facts, one))
                 .ok_or_else(|| PlanError::NothingKept { component: name.clone() })
         })
         .collect::<Result<_, _>>()?;
@@ -42,7 +42,8 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         let action = Action::StopService { service: (*service).clone() };
         add(format!("stop:{service}"), StepClass::Idempotent, format!("stop {service}"), action);
     }
-    for name in names {
+    // A server ends the sessions of the database that goes aside.
+    for name in newest.iter().filter(|one| one.holder.is_folder()).map(|one| &one.component) {
         let action = Action::CheckUnused { component: name.clone() };
         add(
             format!("unused:{name}"),
@@ -53,8 +54,8 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
     }
     for one in &newest {
         let name = &one.component;
-        let moves = one.moves.iter().map(|back| reverse(scope, back)).collect();
-        let action = Action::Swap { component: name.clone(), moves };
+        let moves = one.moves.iter().map(|back| reverse(scope, one.holder, back)).collect();
+        let action = Action::Swap { component: name.clone(), holder: one.holder, moves };
         let title = format!("put back the data of {name} that run {} kept", one.run);
         add(format!("swap:{name}"), StepClass::Destructive, title, action);
     }
@@ -73,10 +74,10 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
     Ok(plan)
 }
 
-fn reverse(scope: Scope<'_>, done: &SwapMove) -> SwapMove {
+fn reverse(scope: Scope<'_>, holder: Holder, done: &SwapMove) -> SwapMove {
     SwapMove {
         from: done.kept.clone(),
         target: done.target.clone(),
-        kept: beside(scope, &done.target, "old"),
+        kept: beside(scope, holder, &done.target, Beside::Old),
     }
 }

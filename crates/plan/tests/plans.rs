@@ -20,7 +20,7 @@ use muster_types::{
     config::{Keep, KeepCount, Platform},
     facts::{ComponentFacts, Facts, FreeSpace, ProofFact, ProofOutcome},
     objective::{ObjectiveKind, Verdict},
-    plan::{Action, KeptData, Mode, SwapMove},
+    plan::{Action, Holder, KeptData, Mode, SwapMove},
 };
 
 const NOW: &str = "2026-05-20T12:00:00Z";
@@ -99,6 +99,7 @@ fn component(name: &str, source: &str) -> ComponentFacts {
             device: 1,
             free_bytes: ByteSize(1 << 30).0,
         }],
+        targets: vec![source.into()],
     }
 }
 
@@ -234,7 +235,7 @@ fn a_target_with_something_in_it_is_refused_until_a_person_says_replace() {
     let mut facts = facts(two_each(), vec![]);
     facts.components.truncate(1);
     let into = |is_empty, replace| RestoreOptions {
-        destination: Destination::Into { targets: vec!["/tmp/x.db".into()], is_empty },
+        destination: Destination::Into { targets: vec!["/tmp/x.db".into()], is_empty, absent: Vec::new() },
         replace,
         ..in_place(RecoveryTarget::Latest)
     };
@@ -348,6 +349,7 @@ fn kept_data_is_removed_by_prune_only_after_its_grace_time() {
     let kept = |run: &str, at: &str| KeptData {
         run: RunId(run.into()),
         component: "database".into(),
+        holder: Holder::Folder,
         moves: vec![SwapMove {
             from: "/srv/db/n".into(),
             target: "/srv/db/app.db".into(),
@@ -382,6 +384,7 @@ fn an_undo_puts_back_the_newest_kept_data_and_keeps_what_stands_there_now() {
     let kept = [KeptData {
         run: RunId("r0".into()),
         component: "database".into(),
+        holder: Holder::Folder,
         moves: vec![one.clone()],
         at: time("2026-05-20T11:30:00Z"),
         holds_more: false,
@@ -444,6 +447,7 @@ fn kept_data_that_may_be_the_only_copy_of_something_is_never_removed_by_prune() 
     let kept = |target: &str, component: &str, holds_more| KeptData {
         run: RunId("old".into()),
         component: component.into(),
+        holder: Holder::Folder,
         moves: vec![SwapMove { from: "/srv/n".into(), target: target.into(), kept: "/srv/o".into() }],
         at: time("2026-05-01T00:00:00Z"),
         holds_more,

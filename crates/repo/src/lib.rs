@@ -37,7 +37,7 @@ pub use catalog::Listing;
 pub use error::RepoError;
 pub use keys::KeyInfo;
 pub use listing::{ListedEntry, ListedKind};
-pub use location::{Credentials, Location, S3Location};
+pub use location::{Credentials, Location, S3Location, Stop};
 pub use prune::PruneStats;
 pub use repo::{BackupHeader, Repo, Standing};
 pub use restore::RestoreStats;

@@ -1,11 +1,19 @@
-//! Lists what is in a backup. Nothing is written, and no content is read: only the folders.
+//! Lists what is in a backup, and reads one small file of it. Nothing is written; a list reads the folders alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use muster_types::backup::BackupId;
-use rustic_core::repofile::NodeType;
+use rustic_core::repofile::{Node, NodeType};
 
-use crate::{chunks::Chunks, error::RepoError, repo::Repo, tree::TreeWalk};
+use crate::{
+    chunks::{Chunks, Scratch},
+    error::RepoError,
+    repo::Repo,
+    tree::{TreeWalk, strange},
+};
+
+/// What describes a backup is no larger; the rest of a backup is restored and not read into memory.
+const SMALL_BYTES_MAX: u64 = 64 << 20;
 
 /// What a listed entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,5 +61,40 @@ impl Repo {
                 Ok(ListedEntry { path: entry.path, kind, size_bytes })
             })
             .collect()
+    }
+
+    /// Reads a file of a backup that describes the rest, such as `0/server.json`; only the folders above it are read.
+    ///
+    /// **Shape**: `None` when the backup has no file there.
+    ///
+    /// # Errors
+    /// `NoBackup`; `Corrupt` when it or a folder above it cannot be read, or when it is larger than any description.
+    pub fn read_small(&self, id: &BackupId, path: &Path) -> Result<Option<Vec<u8>>, RepoError> {
+        let (chunks, snapshot) = Chunks::open(self, id)?;
+        let mut tree = snapshot.tree;
+        let mut found: Option<Node> = None;
+        for name in std::iter::once(Path::new("data")).chain(path.iter().map(Path::new)) {
+            if let Some(folder) = found.take() {
+                let Some(subtree) = folder.subtree else { return Ok(None) };
+                tree = subtree;
+            }
+            let nodes = chunks.tree(&tree, path)?.nodes;
+            let Some(node) = nodes.into_iter().find(|node| node.name() == name.as_os_str()) else {
+                return Ok(None);
+            };
+            found = Some(node);
+        }
+        let Some(node) = found.filter(|node| matches!(node.node_type, NodeType::File)) else {
+            return Ok(None);
+        };
+        if node.meta.size > SMALL_BYTES_MAX {
+            return Err(strange(path, "what should describe the backup is too large"));
+        }
+        let mut content = Vec::new();
+        let mut scratch = Scratch::new()?;
+        for id in node.content.iter().flatten() {
+            content.extend_from_slice(chunks.read(id, path, &mut scratch)?);
+        }
+        Ok(Some(content))
     }
 }

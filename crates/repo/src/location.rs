@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -46,7 +47,30 @@ pub struct S3Location {
     pub credentials: Option<Credentials>,
     /// How long a request that failed for a passing reason is repeated.
     pub patience: Duration,
+    /// Asked between two tries: then nothing is repeated any more.
+    pub stop: Stop,
+    /// Bytes per second that are sent at most, by all threads together.
+    pub upload_rate_max: Option<NonZeroU64>,
 }
+
+/// Tells whether a person wants everything to stop.
+#[derive(Debug, Clone, Copy)]
+pub struct Stop(pub fn() -> bool);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(|| false)
+    }
+}
+
+impl PartialEq for Stop {
+    /// Who may stop it makes no other place of it.
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Stop {}
 
 /// Who asks object storage for something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +132,8 @@ fn parse_s3(address: &str) -> Option<S3Location> {
         path_style: false,
         credentials: None,
         patience: PATIENCE,
+        stop: Stop::default(),
+        upload_rate_max: None,
     })
 }
 

@@ -15,6 +15,7 @@ mod answer;
 mod error;
 mod lock;
 mod objects;
+mod pace;
 mod sign;
 mod xml;
 
@@ -36,6 +37,7 @@ pub(crate) use self::lock::RemoteLock;
 use self::{
     answer::{Answer, Content, Request},
     error::Verdict,
+    pace::Pace,
     sign::Signable,
 };
 use crate::{
@@ -48,6 +50,8 @@ use crate::{
 /// The first pause before a request is repeated, and the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether to stop.
+const TICK: Duration = Duration::from_millis(100);
 /// Requests that run at the same time: enough to hide 100 ms of latency, few enough for memory and for the server.
 const PARALLEL: usize = 8;
 
@@ -66,6 +70,7 @@ pub(crate) struct S3 {
     skew_seconds: i64,
     /// Names of the locks that this process holds here.
     own_locks: Mutex<Vec<String>>,
+    pace: Option<Pace>,
 }
 
 impl fmt::Debug for S3 {
@@ -143,6 +148,7 @@ impl S3 {
             base,
             skew_seconds: 0,
             own_locks: Mutex::new(Vec::new()),
+            pace: location.upload_rate_max.map(Pace::new),
         })
     }
 
@@ -195,8 +201,25 @@ impl S3 {
             }
             log::debug!("{} {}: {last}; asked again", question.operation, question.name);
             // Clients that failed together must not come back together.
-            thread::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0).min(left));
+            if self.is_stopped_within(pause.mul_f64(0.5 + fastrand::f64() / 2.0).min(left)) {
+                return Err(Refusal::Failed(RepoError::Cancelled));
+            }
             pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Waits; tells whether a person wants everything to stop.
+    fn is_stopped_within(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        loop {
+            if (self.location.stop.0)() {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            thread::sleep(left.min(TICK));
         }
     }
 
@@ -221,8 +244,13 @@ impl S3 {
         }
         let mark = if question.query.is_empty() { "" } else { "?" };
         let url = format!("{}://{}{path}{mark}{}", self.scheme, self.host, question.query);
-        let request =
-            Request { method: question.method, url: &url, headers: &headers, content: question.content };
+        let request = Request {
+            method: question.method,
+            url: &url,
+            headers: &headers,
+            content: question.content,
+            pace: self.pace.as_ref(),
+        };
         let answer = answer::ask(&self.agent, &request).map_err(error::judge_failure)?;
         if (200..300).contains(&answer.status) {
             return Ok(answer);

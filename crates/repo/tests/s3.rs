@@ -20,7 +20,7 @@ use std::{
 };
 
 use muster_repo::{
-    Credentials, Expected, Location, Repo, RepoError, S3Location, StoreError, VerifyDepth, VerifyReport,
+    Credentials, Expected, Location, Repo, RepoError, S3Location, Stop, StoreError, VerifyDepth, VerifyReport,
 };
 use muster_testkit::{
     Proxy, Seaweed, assert_trees_equal,
@@ -46,6 +46,8 @@ fn location(endpoint: &str) -> S3Location {
             session_token: None,
         }),
         patience: Duration::from_mins(1),
+        stop: Stop::default(),
+        upload_rate_max: None,
     }
 }
 
@@ -269,6 +271,29 @@ fn every_kind_of_damage_is_named() {
     }
     assert!(seen >= 14, "{seen}");
     assert!(verify(&repo, &expected).is_sound());
+}
+
+#[test]
+fn no_more_is_sent_in_a_second_than_is_allowed() {
+    let server = Seaweed::new();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    random_files(&data, 5, 8, 1_000_000);
+    init(&server);
+    let rate = std::num::NonZeroU64::new(2_000_000);
+    let repo = open(S3Location { upload_rate_max: rate, ..location(&server.endpoint()) }).unwrap();
+    let begun = std::time::Instant::now();
+    let id = back_up(&repo, &[&data]).unwrap();
+    let took = begun.elapsed().as_secs_f64();
+    let sent: usize =
+        names(&server, "data").iter().map(|name| server.get(&format!("{PREFIX}/{name}")).len()).sum();
+    #[expect(clippy::cast_precision_loss, reason = "some megabytes")]
+    let measured = sent as f64 / took;
+    println!("{sent} bytes in {took:.1} s: {measured:.0} in a second");
+    assert!(sent > 8_000_000 && measured < 2_100_000.0, "{measured} bytes in a second");
+    assert!(measured > 800_000.0, "{measured} bytes in a second: much slower than allowed");
+    restore(&repo, &id, &folder.path().join("r"));
+    assert_trees_equal(&data, &folder.path().join("r"));
 }
 
 #[test]

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::{ByteSize, Span, objective::Objectives};
 
 pub use self::components::{
-    Component, ComponentCommon, ComponentKeys, ComponentKind, FilesComponent, PostgresComponent,
-    PostgresMethod, PostgresWal, SqliteComponent,
+    Component, ComponentCommon, ComponentKeys, ComponentKind, FilesComponent, MissingSecret,
+    PostgresComponent, PostgresMethod, PostgresWal, SqliteComponent,
 };
 
 /// A named map that keeps the order of names stable.
@@ -72,6 +72,9 @@ pub struct Repository {
     /// is an `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_style: Option<bool>,
+    /// Object storage: the most bytes per second that are sent to it, of all that this process sends. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_upload_rate: Option<crate::ByteSize>,
     /// Object storage: the name of the key. Default: the variable `AWS_ACCESS_KEY_ID`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key: Option<String>,

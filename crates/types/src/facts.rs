@@ -33,6 +33,9 @@ pub struct ComponentFacts {
     pub open_by: Vec<String>,
     /// Where a restore puts things beside before the swap, with the free bytes there.
     pub beside: Vec<FreeSpace>,
+    /// The places that a restore fills: what was kept of others is not this component's.
+    #[serde(default)]
+    pub targets: Vec<PathBuf>,
 }
 
 /// Free space of the file system that holds a folder.

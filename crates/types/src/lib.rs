@@ -15,6 +15,7 @@ pub mod event;
 pub mod explain;
 pub mod facts;
 pub mod objective;
+pub mod place;
 pub mod plan;
 pub mod report;
 pub mod secret;

@@ -181,6 +181,27 @@ pub enum Action {
         backup: BackupId,
         /// For each of the backup's paths: where it is written.
         places: Vec<PathBuf>,
+        /// Folders above the places that are not there: they are made, and go again when nothing came to stand in them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        absent: Vec<PathBuf>,
+    },
+    /// Fails when the server that is to take the component could not: no right, no program, no answer.
+    CheckPlace {
+        /// The component.
+        component: String,
+        /// The place inside the server.
+        place: PathBuf,
+    },
+    /// Loads what `RestoreBeside` wrote into a running server, beside what stands there.
+    Load {
+        /// The component.
+        component: String,
+        /// The backup.
+        backup: BackupId,
+        /// Where it was written, in the order of the backup's paths.
+        places: Vec<PathBuf>,
+        /// The new place inside the server.
+        into: PathBuf,
     },
     /// Opens the restored state as its server would, checks it and compares the witness.
     VerifyRestored {
@@ -200,6 +221,9 @@ pub enum Action {
         /// The log that is replayed on it first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replay: Option<Replay>,
+        /// The place inside a running server that it was loaded into: then that is what is judged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        loaded: Option<PathBuf>,
     },
     /// Puts the archived log that a restore replays beside the restored files.
     FetchWal {
@@ -214,6 +238,9 @@ pub enum Action {
     Swap {
         /// The component.
         component: String,
+        /// Who holds the places of `moves`.
+        #[serde(default, skip_serializing_if = "Holder::is_folder")]
+        holder: Holder,
         /// What goes where.
         moves: Vec<SwapMove>,
     },
@@ -266,9 +293,28 @@ pub struct WalNeed {
     pub first: Lsn,
 }
 
+/// Who holds the places of a swap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// A folder: places are paths.
+    #[default]
+    Folder,
+    /// A running server: places are its own, and only the component's driver can look at them. See [`crate::place`].
+    Server,
+}
+
+impl Holder {
+    /// Tells whether places are paths.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    pub fn is_folder(&self) -> bool {
+        *self == Self::Folder
+    }
+}
+
 /// One path of a swap.
 ///
-/// Invariant: all three lie in the same folder, so that each move is one rename.
+/// Invariant: all three lie in the same folder or the same server, so that each move is one rename.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapMove {
     /// The restored state. For an undo: the old one.
@@ -286,6 +332,9 @@ pub struct KeptData {
     pub run: RunId,
     /// The component.
     pub component: String,
+    /// Who holds the places of `moves`.
+    #[serde(default, skip_serializing_if = "Holder::is_folder")]
+    pub holder: Holder,
     /// What was moved.
     pub moves: Vec<SwapMove>,
     /// When, UTC.

@@ -40,6 +40,7 @@ fn check_label(label: &str) -> Result<(), Failure> {
 /// Backs up, with everything open already.
 pub(crate) fn back_up(world: &World, args: &BackupArgs, progress: &Progress) -> Result<Answer, Failure> {
     let names = app::component_names(world, &args.components)?;
+    app::refuse_missing_secrets(&world.platform, &names, &args.components)?;
     let facts = survey::survey(world, &names)?;
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, Mode::Live);

@@ -59,10 +59,11 @@ fn check(global: &Global) -> Result<Answer, Failure> {
     Ok(Answer::new(text, json!({"outcome": "passed", "environments": documents, "findings": findings})))
 }
 
-/// Loads a configuration and looks also at the repository's key, which other commands read only when they need it.
+/// Loads a configuration and looks also at the secrets that other commands read only when they need them.
 fn load(options: &LoadOptions) -> Result<Loaded, ConfigError> {
     let mut loaded = config::load(options, &SystemEnvironment)?;
-    let findings = loaded.look_at_repository_key(&SystemEnvironment).into_iter().chain(look::look(&loaded));
+    let findings = loaded.look_at_repository_key(&SystemEnvironment).into_iter();
+    let findings = findings.chain(look::look(&loaded)).chain(loaded.passwords.clone());
     let (errors, warnings): (Vec<_>, Vec<_>) =
         findings.partition(|finding| finding.severity == Severity::Error);
     if !errors.is_empty() {

@@ -19,6 +19,8 @@ pub(super) fn run(global: &Global, args: &DetachArgs) -> Result<Answer, Failure>
     let intent = if args.dry_run { Intent::Read } else { Intent::Change };
     let loaded = app::load(global, intent)?;
     let driver = app::open_component(&loaded, &args.component)?;
+    let given = std::slice::from_ref(&args.component);
+    app::refuse_missing_secrets(&loaded.platform, given, given)?;
     let progress = Progress::new(global.quiet || global.json);
     let listed = driver.attachments(&progress)?;
     if args.dry_run || listed.found.is_empty() {
@@ -37,7 +39,7 @@ fn answer(component: &str, listed: &Attachments, outcome: &str) -> Answer {
         (false, _) => format!("would be removed:\n{}nothing was done\n", table(listed)),
     };
     if !listed.left_to_you.is_empty() {
-        text.push_str("the role stays: it cannot drop itself. As a superuser:\n");
+        text.push_str("left to you, because a role cannot drop itself and kept data is not Muster's to drop; as a superuser:\n");
         for line in &listed.left_to_you {
             text.push_str(&format!("  {line}\n"));
         }

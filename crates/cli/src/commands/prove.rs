@@ -1,6 +1,6 @@
 //! `muster prove`: restore backups in a sandbox, compare, time.
 
-use muster_engine::{execute, survey};
+use muster_engine::{execute, survey, world::World};
 use muster_plan::{RecoveryTarget, choose, prove};
 use muster_types::{
     Kind,
@@ -25,18 +25,15 @@ pub(super) fn run(global: &Global, args: &ProveArgs) -> Result<Answer, Failure> 
 }
 
 /// Proves, with everything open already.
-pub(crate) fn prove_newest(
-    world: &muster_engine::world::World,
-    args: &ProveArgs,
-    progress: &Progress,
-) -> Result<Answer, Failure> {
+pub(crate) fn prove_newest(world: &World, args: &ProveArgs, progress: &Progress) -> Result<Answer, Failure> {
     let names = app::component_names(world, &args.components)?;
     let facts = survey::survey(world, &names)?;
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, Mode::Live);
     let backups: Vec<&Backup> =
         names.iter().map(|name| pick(&facts, name, args)).collect::<Result<_, _>>()?;
-    let plan = prove::plan(scope, &facts, &backups);
+    let mut plan = prove::plan(scope, &facts, &backups);
+    plan.notes.extend(refuse_wrong_programs(world, &backups, &args.components)?);
     if args.dry_run {
         return Ok(render::plan(&plan));
     }
@@ -44,6 +41,33 @@ pub(crate) fn prove_newest(
     let is_damaged = report.proofs.iter().any(|proof| proof.outcome == ProofOutcome::Failed);
     let answer = render::run(&report);
     Ok(if is_damaged { answer.with_code(exit::DAMAGED) } else { answer })
+}
+
+/// Refuses to begin when configured programs cannot open a backup: of a component that a person has named, or of all. Of
+/// others it is said, and their proofs fail by themselves.
+fn refuse_wrong_programs(
+    world: &World,
+    backups: &[&Backup],
+    given: &[String],
+) -> Result<Vec<String>, Failure> {
+    let (mut notes, mut first) = (Vec::new(), None);
+    for backup in backups {
+        let name = &backup.record.identity.component;
+        // What cannot be read now is named when it is restored.
+        let server = super::show::server(world, backup).ok().flatten();
+        let Err(error) = world.component(name)?.check_programs(&backup.record, server.as_ref()) else {
+            continue;
+        };
+        if given.contains(name) {
+            return Err(error.into());
+        }
+        notes.push(format!("{name} cannot be proven: {error}"));
+        first.get_or_insert(error);
+    }
+    match first {
+        Some(error) if notes.len() == backups.len() => Err(error.into()),
+        _ => Ok(notes),
+    }
 }
 
 /// A proof that failed once is tried again: the newest backup is meant, good or bad.

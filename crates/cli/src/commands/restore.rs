@@ -9,7 +9,7 @@ use muster_engine::{execute, fold, survey, world::World};
 use muster_plan::{
     RecoveryTarget, Scope,
     reach::way,
-    restore::{Destination, RestoreOptions, plan, targets_of},
+    restore::{Destination, RestoreOptions, plan, targets_into},
     undo,
 };
 use muster_types::{
@@ -17,7 +17,7 @@ use muster_types::{
     backup::{BackupId, RunId},
     event::RunOutcome,
     facts::Facts,
-    plan::{Action, Mode, Plan},
+    plan::{Action, Holder, Mode, Plan, Step},
     report::{RunReport, StepState},
 };
 
@@ -42,6 +42,9 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Answer, Failure
         if args.dry_run {
             return Ok(render::plan(&plan));
         }
+        // Of a component that is restored as files no secret is needed.
+        let loaded: Vec<String> = plan.steps.iter().filter_map(loaded_into_server).collect();
+        app::refuse_missing_secrets(&world.platform, &loaded, &loaded)?;
         if !is_harmless {
             ask(&world, args, &plan, &progress)?;
         }
@@ -69,6 +72,16 @@ fn ask(world: &World, args: &RestoreArgs, plan: &Plan, progress: &Progress) -> R
         plan.notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
     }
     confirm(args.yes, &question, word)
+}
+
+/// Returns the component whose server a step asks.
+fn loaded_into_server(step: &Step) -> Option<String> {
+    match &step.action {
+        Action::Load { component, .. } | Action::Swap { component, holder: Holder::Server, .. } => {
+            Some(component.clone())
+        }
+        _ => None,
+    }
 }
 
 /// Returns the backups that a plan restores.
@@ -200,37 +213,16 @@ fn destination(
     let target = parse_target(&args.to)?;
     let component = &facts.components[0].name;
     let backup = way(facts, component, &target, args.timeline)?.backup;
-    let paths = if backup.record.paths.is_empty() {
-        targets_of(scope, component)
-    } else {
-        backup.record.paths.clone()
-    };
-    let is_cluster = matches!(
-        scope.platform.components.get(component),
-        Some(muster_types::config::Component::Postgres(_))
-    );
-    let targets: Vec<PathBuf> = match paths.as_slice() {
-        // The data directory is what was asked for; its tablespaces lie beside it, by their numbers.
-        [_, others @ ..] if is_cluster => {
-            let mut name = into.file_name().unwrap_or_default().to_owned();
-            name.push("-tablespaces");
-            let beside = into.with_file_name(name);
-            let tablespaces = (1..=others.len()).map(|index| beside.join(index.to_string()));
-            std::iter::once(into.clone()).chain(tablespaces).collect()
-        }
-        [_] if !(into.is_dir() && is_file_component(scope, component)) => vec![into.clone()],
-        several => several.iter().map(|path| into.join(path.file_name().unwrap_or_default())).collect(),
-    };
+    let targets = targets_into(scope, backup, &into, into.is_dir());
     refuse_own_places(world, &targets)?;
     let mut is_empty = true;
     for target in &targets {
         is_empty &= is_free(target).map_err(|error| fail(target, error))?;
     }
-    Ok(Destination::Into { targets, is_empty })
-}
-
-fn is_file_component(scope: Scope<'_>, component: &str) -> bool {
-    matches!(scope.platform.components.get(component), Some(muster_types::config::Component::Sqlite(_)))
+    let above =
+        targets.iter().flat_map(|target| target.ancestors().skip(1).take_while(|above| !above.exists()));
+    let absent: BTreeSet<PathBuf> = above.map(Path::to_owned).collect();
+    Ok(Destination::Into { targets, is_empty, absent: absent.into_iter().collect() })
 }
 
 /// Nothing stands there, or an empty folder.
@@ -247,8 +239,10 @@ fn is_free(path: &Path) -> std::io::Result<bool> {
 fn found_bad_backup(plan: &Plan, report: &RunReport) -> bool {
     report.outcome != Some(RunOutcome::Done)
         && plan.steps.iter().zip(&report.steps).any(|(step, told)| {
-            matches!(step.action, Action::RestoreBeside { .. } | Action::VerifyRestored { .. })
-                && told.state == StepState::Failed
+            matches!(
+                step.action,
+                Action::RestoreBeside { .. } | Action::Load { .. } | Action::VerifyRestored { .. }
+            ) && told.state == StepState::Failed
                 && told.error.as_ref().is_some_and(|error| error.kind == Kind::Corrupt)
         })
 }

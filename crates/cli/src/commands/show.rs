@@ -1,7 +1,8 @@
 //! `muster show`: one backup, or one run.
 
-use muster_engine::fold;
-use muster_types::{Kind, event::RunOutcome};
+use muster_drivers::described::{self, ServerFacts};
+use muster_engine::{fold, world::World};
+use muster_types::{Kind, backup::Backup, event::RunOutcome};
 use serde_json::json;
 
 use crate::{
@@ -44,6 +45,20 @@ pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
     let proofs = fold::proofs(&events);
     let mut text = render::backup(backup, &proofs);
     let mut document = json!({"backup": backup});
+    match server(&world, backup) {
+        Ok(None) => {}
+        Ok(Some(server)) => {
+            for fact in server.facts() {
+                text.push_str(&render::row(&fact.name, &fact.value));
+            }
+            document["server"] = json!(server);
+        }
+        // The rest is known all the same, and `verify` says what is damaged.
+        Err(why) => {
+            text.push_str(&render::row("server", &format!("unknown: {why}")));
+            document["server"] = serde_json::Value::Null;
+        }
+    }
     if args.files {
         let files = world.repo.ls(&backup.id)?;
         text.push_str("files:\n");
@@ -57,4 +72,12 @@ pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
         document["files"] = rows.into();
     }
     Ok(Answer::new(text, document))
+}
+
+/// What the backup says of the server that it was taken from; `None` where its kind has none.
+pub(super) fn server(world: &World, backup: &Backup) -> Result<Option<ServerFacts>, String> {
+    let Some(file) = described::file(&backup.record) else { return Ok(None) };
+    let content = world.repo.read_small(&backup.id, &file).map_err(|error| error.to_string())?;
+    let read = content.and_then(|content| described::read(&backup.record, &content));
+    read.map(Some).ok_or_else(|| format!("the backup's {} does not say it", file.display()))
 }

@@ -21,6 +21,7 @@ pub(super) fn run(global: &Global, args: &SurveyArgs) -> Result<Answer, Failure>
     if args.sql {
         return preparations(&loaded, &names);
     }
+    app::refuse_missing_secrets(&loaded.platform, &names, &args.components)?;
     let progress = Progress::new(global.quiet || global.json);
     let (mut text, mut documents, mut is_ready) = (String::new(), Vec::new(), true);
     for name in &names {

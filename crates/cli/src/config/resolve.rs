@@ -6,7 +6,7 @@
 //! It never resolves what stands in the file that environments share (`merge` has refused it) and never puts a value
 //! into a finding.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use muster_types::Mask;
 
@@ -34,6 +34,8 @@ pub(super) struct Resolved {
     pub(super) tree: Node,
     /// Where a reference could not be resolved and still stands.
     missing: Vec<Vec<String>>,
+    /// What is wrong with the passwords of components, by their names: told when one is needed.
+    pub(super) passwords: BTreeMap<String, Vec<Finding>>,
     values: Vec<String>,
 }
 
@@ -56,13 +58,31 @@ impl Resolved {
 
 impl Resolver<'_> {
     pub(super) fn resolve(&self, tree: &Node, findings: &mut Vec<Finding>) -> Resolved {
-        let mut resolved = Resolved { tree: tree.clone(), missing: Vec::new(), values: Vec::new() };
+        let mut resolved = Resolved {
+            tree: tree.clone(),
+            missing: Vec::new(),
+            passwords: BTreeMap::new(),
+            values: Vec::new(),
+        };
         tree.scalars(&mut Vec::new(), &mut |path, node, text| {
             if !text.contains("${") {
                 return;
             }
-            let mut values = Vec::new();
-            match self.value(path, node, text, &mut values, findings) {
+            let (mut values, mut found) = (Vec::new(), Vec::new());
+            let value = self.value(path, node, text, &mut values, &mut found);
+            match path {
+                // Most commands do not ask the component's server for anything.
+                [section, name, key]
+                    if section == "components"
+                        && key == "password"
+                        && value.is_none()
+                        && secret::parts(text).is_ok() =>
+                {
+                    resolved.passwords.insert(name.clone(), found);
+                }
+                _ => findings.append(&mut found),
+            }
+            match value {
                 None => resolved.missing.push(path.to_vec()),
                 Some(None) => {}
                 Some(Some(value)) => {

@@ -9,7 +9,11 @@ use muster_testkit::{
     sqlite,
 };
 
-use crate::{platform::Platform, postgres::Cluster};
+use crate::{
+    platform::Platform,
+    postgres::Cluster,
+    s3::{PREFIX, Remote, add_cluster},
+};
 
 /// Where an object is hit.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +169,64 @@ fn no_cluster_out_of_a_damaged_repository_becomes_usable() {
     cluster.server.start();
     assert_eq!(cluster.server.psql("postgres", "select count(*) from t"), "1001");
     cluster.well(&["verify", "--read-data"]);
+}
+
+/// How an object in the store is hit; the header of a pack is in its last bytes.
+fn spoil(content: &[u8], how: Hit, seed: u64) -> Option<Vec<u8>> {
+    let mut spoiled = content.to_vec();
+    let end = content.len();
+    match how {
+        Hit::Flip => spoiled[fastrand::Rng::with_seed(seed).usize(..end / 2)] ^= 0x10,
+        Hit::FlipHeader => spoiled[end - 6] ^= 0x10,
+        Hit::Truncate => spoiled.truncate(end / 2),
+        Hit::Delete => return None,
+    }
+    Some(spoiled)
+}
+
+#[test]
+fn no_cluster_out_of_damaged_object_storage_becomes_usable() {
+    let remote = Remote::new();
+    let mut server = add_cluster(&remote, 500);
+    remote.well(&["backup", "cluster"]);
+    server.psql("postgres", "insert into t values (0); checkpoint");
+    server.stop();
+    for (seed, (kind, how)) in (1_u64..).zip(cases()) {
+        let folder = match kind {
+            ObjectKind::Pack => "data",
+            ObjectKind::Index => "index",
+            ObjectKind::Key => "keys",
+            ObjectKind::Snapshot => "snapshots",
+            ObjectKind::Config => "config",
+        };
+        let path = format!("{PREFIX}/{folder}");
+        let names = if kind == ObjectKind::Config { vec![path] } else { remote.server.names(&path) };
+        let all = names.into_iter().map(|name| (remote.server.get(&name), name));
+        let (whole, name) = all.max_by_key(|(content, _)| content.len()).unwrap();
+        let case = format!("{name} {how:?}");
+        match spoil(&whole, how, seed) {
+            Some(spoiled) => remote.server.put(&name, &spoiled),
+            None => remote.server.remove(&name),
+        }
+        let verified = remote.run(&["verify", "--read-data"]);
+        assert_eq!(verified.code, Some(20), "{case}\n{}\n{}", verified.stdout, verified.stderr);
+        let restored = remote.run(&["restore", "cluster", "--yes"]);
+        remote.server.put(&name, &whole);
+        if restored.code == Some(0) {
+            // The damage was not in what a restore reads. It must then be whole.
+            server.start();
+            assert_eq!(server.psql("postgres", "select count(*) from t"), "500", "{case}");
+            server.stop();
+            remote.well(&["restore", "cluster", "--undo", "--yes"]);
+        } else {
+            assert!(restored.stderr.contains("error:"), "{case}: {}", restored.stdout);
+        }
+        remote.platform.assert_nothing_left();
+    }
+    server.start();
+    assert_eq!(server.psql("postgres", "select count(*) from t"), "501");
+    remote.well(&["verify", "--read-data"]);
+    remote.check_with_restic();
 }
 
 // proves: C16

@@ -13,6 +13,7 @@
 mod accidents;
 mod catalog;
 mod damage;
+mod databases;
 mod disks;
 mod environments;
 mod input;

@@ -3,7 +3,8 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use muster_testkit::{
-    Outcome, Postgres, Sandbox,
+    Damage, Outcome, Postgres, Sandbox,
+    damage::{ObjectKind, objects, pack_header},
     postgres::{
         Builder, Version, Workload,
         workload::{Lsn, assert_prefix, assert_sums, present},
@@ -146,6 +147,36 @@ fn a_backup_into_another_folder_is_a_cluster_that_starts() {
     }
 }
 
+#[test]
+fn show_tells_what_the_server_was_when_the_backup_was_taken() {
+    let cluster = Cluster::new(Postgres::builder(Version::Fifteen).checksums(true).tablespace("fast"));
+    let id = cluster.platform.back_up()["database"].clone();
+    let ask = |sql: &str| cluster.server.psql("postgres", sql);
+    let shown = cluster.well(&["show", &id]).stdout;
+    let document = cluster.well(&["show", &id, "--json"]).json()["server"].clone();
+    let system = ask("select system_identifier from pg_control_system()");
+    let version = ask("show server_version");
+    let version = version.split(' ').next().unwrap();
+    assert_eq!(document["version"], version, "{document:#}");
+    assert_eq!(document["system_identifier"], system.as_str());
+    assert_eq!(document["timeline"], 1);
+    assert_eq!(document["has_checksums"], true);
+    assert_eq!(
+        document["extensions"][0],
+        ask("select extname || ' ' || extversion from pg_extension").as_str()
+    );
+    assert_eq!(document["tablespaces"][0], cluster.server.tablespace_dir("fast").to_str().unwrap());
+    assert!(document["collations"].to_string().contains("template0"), "{document:#}");
+    let [start, stop]: [Lsn; 2] =
+        ["start_lsn", "stop_lsn"].map(|key| document[key].as_str().unwrap().parse().unwrap());
+    assert!(start < stop && stop == stop_lsn(&cluster, &id));
+    for words in
+        [&format!("server         PostgreSQL {version}"), &system, &stop.to_string(), "checksums      on"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+}
+
 fn flip(path: &Path) {
     use std::os::unix::fs::FileExt;
     let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
@@ -245,4 +276,96 @@ fn a_backup_whose_session_is_ended_on_the_server_says_so_and_leaves_no_snapshot(
     assert_eq!(cluster.platform.list(), Vec::<String>::new());
     assert_eq!(cluster.server.psql("postgres", "select count(*) from pg_replication_slots"), "0");
     cluster.assert_nothing_left();
+}
+
+#[test]
+fn a_missing_password_stops_only_what_needs_it_and_a_lost_cluster_comes_back_without_it() {
+    let mut cluster = Cluster::new(Postgres::builder(Version::Fifteen));
+    cluster.server.psql("postgres", "create table t as select 1 as n");
+    let sandbox = &cluster.platform.sandbox;
+    let config = fs::read_to_string(sandbox.config_file()).unwrap();
+    let uploads = format!(
+        "  uploads:\n    kind: files\n    paths: [{}]\n    backup: {{every: 1h}}\n",
+        sandbox.uploads().display()
+    );
+    sandbox.write_config(&format!("{config}{uploads}"));
+    let id = cluster.platform.back_up()["database"].clone();
+    let password = sandbox.path().join("database.password");
+    fs::remove_file(&password).unwrap();
+    let named = |outcome: &Outcome, code: i32| {
+        outcome.assert_exit(code);
+        for words in ["the secret in `", "database.password` cannot be read", "hint:"] {
+            assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
+        }
+    };
+    named(&cluster.run(&["config", "check"]), 2);
+    for args in [&["backup", "database"][..], &["survey", "database"], &["detach", "database", "--dry-run"]] {
+        named(&cluster.run(args), 2);
+    }
+    // What does not need it goes on; of all components the others are backed up.
+    for args in [
+        &["list"][..],
+        &["show", &id],
+        &["status"],
+        &["runs"],
+        &["verify"],
+        &["prune", "--dry-run"],
+        &["backup", "uploads"],
+    ] {
+        cluster.well(args);
+    }
+    let before = cluster.platform.list().len();
+    named(&cluster.run(&["backup"]), 3);
+    assert_eq!(cluster.platform.list().len(), before + 1);
+    cluster.well(&["prove", "database"]);
+    cluster.remove_data();
+    cluster.well(&["restore", "database", "--yes"]);
+    cluster.server.start();
+    assert_eq!(cluster.server.psql("postgres", "select n from t"), "1");
+    fs::write(&password, "geheim\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    cluster.well(&["config", "check"]);
+    cluster.well(&["backup"]);
+}
+
+#[test]
+fn a_restore_elsewhere_that_fails_leaves_no_folder_and_a_proof_with_the_wrong_programs_does_not_begin() {
+    let cluster = Cluster::new(Postgres::builder(Version::Fifteen).tablespace("fast"));
+    cluster.server.psql(
+        "postgres",
+        "create table t tablespace fast as select generate_series(1, 50000) as n; checkpoint",
+    );
+    cluster.platform.back_up();
+    let packs = objects(&cluster.platform.sandbox.repository(), ObjectKind::Pack);
+    let damage: Vec<Damage> =
+        packs.iter().map(|pack| Damage::flip_in(&pack.path, 0..pack_header(&pack.path).start, 5)).collect();
+    let folder = cluster.server.scratch_dir().join("new/deeper");
+    let target = folder.join("copy");
+    cluster.run(&["restore", "database", "--into", target.to_str().unwrap()]).assert_exit(20);
+    assert!(!folder.parent().unwrap().exists(), "folders that nothing came to stand in");
+    drop(damage);
+    // A folder that a person has made stays.
+    fs::create_dir_all(&folder).unwrap();
+
+    let config = fs::read_to_string(cluster.platform.sandbox.config_file()).unwrap();
+    let bin = Version::Fifteen.bin().display().to_string();
+    for (wrong, words) in [
+        (Version::Eighteen.bin().display().to_string(), "holds PostgreSQL 18, and the backup is of 15"),
+        ("/usr".into(), "`bin_dir` /usr holds no PostgreSQL server"),
+    ] {
+        cluster
+            .platform
+            .sandbox
+            .write_config(&config.replace(&format!("bin_dir: {bin}"), &format!("bin_dir: {wrong}")));
+        for args in [&["prove"][..], &["prove", "database"], &["prove", "--dry-run"]] {
+            let refused = cluster.run(args);
+            refused.assert_exit(2);
+            assert!(refused.stderr.contains(words), "{}", refused.stderr);
+        }
+        assert!(cluster.well(&["runs"]).stdout.lines().all(|line| !line.contains("prove")));
+    }
+    cluster.platform.sandbox.write_config(&config);
+    cluster.well(&["prove"]);
+    cluster.well(&["restore", "database", "--into", target.to_str().unwrap()]);
+    assert!(target.with_file_name("copy-tablespaces").join("1").is_dir());
 }

@@ -9,19 +9,22 @@ use muster_testkit::{
     sqlite, sqlite_with_rows, tree_of_files, wait_for,
 };
 
-const PREFIX: &str = "of us";
+use rustix::process::Signal;
+
+use crate::platform::Platform;
+
+pub(crate) const PREFIX: &str = "of us";
 const KILLS: usize = 5;
 
 /// A platform beside a server.
-struct Remote {
-    server: Seaweed,
-    sandbox: Sandbox,
-    cli: Cli,
+pub(crate) struct Remote {
+    pub(crate) server: Seaweed,
+    pub(crate) platform: Platform,
 }
 
 impl Remote {
     /// Makes the data and lets `muster init` do the rest.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let server = Seaweed::new();
         let sandbox = Sandbox::empty();
         fs::create_dir(sandbox.path().join("data")).unwrap();
@@ -30,37 +33,35 @@ impl Remote {
         let cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), sandbox.path())
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
-        let remote = Self { server, sandbox, cli };
+        let remote = Self { server, platform: Platform { sandbox, cli } };
         let location = format!("s3://{BUCKET}/{PREFIX}");
         let endpoint = remote.server.endpoint();
         remote.well(&["init", "--yes", "--repository", &location, "--endpoint", &endpoint]);
         remote
     }
 
-    fn run(&self, args: &[&str]) -> Outcome {
-        self.cli.run(args)
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
+        self.platform.run(args)
     }
 
-    fn well(&self, args: &[&str]) -> Outcome {
-        let outcome = self.run(args);
-        outcome.assert_exit(0);
-        outcome
+    pub(crate) fn well(&self, args: &[&str]) -> Outcome {
+        self.platform.well(args)
     }
 
     fn backups(&self) -> Vec<serde_json::Value> {
         self.well(&["list", "--json"]).json()["backups"].as_array().unwrap().clone()
     }
 
-    fn locks(&self) -> Vec<String> {
+    pub(crate) fn locks(&self) -> Vec<String> {
         self.server.names(&format!("{PREFIX}/muster/locks"))
     }
 
     /// Lets `restic` judge the repository from outside.
-    fn check_with_restic(&self) {
+    pub(crate) fn check_with_restic(&self) {
         let mut command = Command::new("restic");
         let repository = format!("s3:{}/{BUCKET}/{PREFIX}", self.server.endpoint());
         command.args(["--no-cache", "-r", &repository, "check", "--read-data", "--password-file"]);
-        command.arg(self.sandbox.path().join("muster.key"));
+        command.arg(self.platform.sandbox.path().join("muster.key"));
         command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -70,7 +71,7 @@ impl Remote {
 #[test]
 fn a_platform_is_kept_in_object_storage_and_comes_back_from_it() {
     let remote = Remote::new();
-    let text = fs::read_to_string(remote.sandbox.config_file()).unwrap();
+    let text = fs::read_to_string(remote.platform.sandbox.config_file()).unwrap();
     assert!(text.contains(&format!("location: \"s3://{BUCKET}/{PREFIX}\"")), "{text}");
     assert!(text.contains("endpoint:") && !text.contains(SECRET_KEY), "{text}");
     remote.well(&["config", "check"]);
@@ -84,16 +85,16 @@ fn a_platform_is_kept_in_object_storage_and_comes_back_from_it() {
     let copied = copy.path().join("uploads");
     let status = Command::new("cp")
         .args(["-a", "--sparse=always"])
-        .arg(remote.sandbox.uploads())
+        .arg(remote.platform.sandbox.uploads())
         .arg(&copied)
         .status();
     assert!(status.unwrap().success());
-    let database = remote.sandbox.path().join("data/app.db");
+    let database = remote.platform.sandbox.path().join("data/app.db");
     fs::remove_file(&database).unwrap();
-    fs::remove_dir_all(remote.sandbox.uploads()).unwrap();
+    fs::remove_dir_all(remote.platform.sandbox.uploads()).unwrap();
     remote.well(&["restore", "--all", "--yes"]);
     assert_eq!(sqlite::count_rows(&database), 100);
-    assert_trees_equal(&copied, &remote.sandbox.uploads());
+    assert_trees_equal(&copied, &remote.platform.sandbox.uploads());
 
     // Keys and pins, and a paper that says where the repository is.
     let paper = remote.well(&["key", "print"]).stdout;
@@ -104,10 +105,10 @@ fn a_platform_is_kept_in_object_storage_and_comes_back_from_it() {
     remote.well(&["pin", &id]);
 
     // Old backups are forgotten and their space is freed; the pinned one stays.
-    let text = fs::read_to_string(remote.sandbox.config_file()).unwrap();
+    let text = fs::read_to_string(remote.platform.sandbox.config_file()).unwrap();
     let keep = "keep: {hourly: 24, daily: 7, weekly: 4, monthly: 12}";
     assert!(text.contains(keep), "{text}");
-    fs::write(remote.sandbox.config_file(), text.replace(keep, "keep: {last: 1}")).unwrap();
+    fs::write(remote.platform.sandbox.config_file(), text.replace(keep, "keep: {last: 1}")).unwrap();
     for _ in 0..2 {
         remote.well(&["backup"]);
     }
@@ -133,8 +134,8 @@ fn whoever_is_killed_in_a_backup_is_in_nobodys_way() {
         }
         let mut content = vec![0; 20_000_000];
         random.fill(&mut content);
-        fs::write(remote.sandbox.uploads().join(format!("new-{round}")), content).unwrap();
-        let mut running = remote.cli.spawn(&["backup"]);
+        fs::write(remote.platform.sandbox.uploads().join(format!("new-{round}")), content).unwrap();
+        let mut running = remote.platform.cli.spawn(&["backup"]);
         // From the moment at which it has a lock to the end: what is sent, what refers to it, the snapshot.
         wait_for("a lock", Duration::from_mins(1), || {
             (!remote.locks().is_empty() || !running.is_alive()).then_some(())
@@ -162,10 +163,10 @@ fn whoever_is_killed_in_a_backup_is_in_nobodys_way() {
 fn what_keeps_muster_out_of_the_bucket_is_said_with_what_to_do() {
     let mut remote = Remote::new();
     remote.well(&["backup"]);
-    let config = fs::read_to_string(remote.sandbox.config_file()).unwrap();
+    let config = fs::read_to_string(remote.platform.sandbox.config_file()).unwrap();
     let with = |from: &str, to: &str| {
         assert!(config.contains(from), "{config}");
-        fs::write(remote.sandbox.config_file(), config.replace(from, to)).unwrap();
+        fs::write(remote.platform.sandbox.config_file(), config.replace(from, to)).unwrap();
     };
     let said = |args: &[&str], code: i32, words: &[&str]| {
         let outcome = remote.run(args);
@@ -180,7 +181,7 @@ fn what_keeps_muster_out_of_the_bucket_is_said_with_what_to_do() {
     let key = "  password:";
     with(key, "  access_key: nobody\n  secret_key: ${env:OTHER_SECRET}\n  password:");
     said(&["list"], 2, &["OTHER_SECRET"]);
-    fs::write(remote.sandbox.path().join("secret"), "wrong\n").unwrap();
+    fs::write(remote.platform.sandbox.path().join("secret"), "wrong\n").unwrap();
     with(key, "  access_key: nobody\n  secret_key: ${file:secret}\n  password:");
     said(&["list"], 2, &["the credentials are refused (InvalidAccessKeyId)", "`secret_key`"]);
     with(key, &format!("  secret_key: {SECRET_KEY}\n  access_key: x\n  password:"));
@@ -191,17 +192,17 @@ fn what_keeps_muster_out_of_the_bucket_is_said_with_what_to_do() {
     said(&["list"], 2, &["`endpoint: not-a-server` is no address of a server"]);
     with("s3://muster/of us", "backups");
     said(&["list"], 2, &["`endpoint` belongs to object storage"]);
-    fs::write(remote.sandbox.path().join("secret"), SECRET_KEY).unwrap();
+    fs::write(remote.platform.sandbox.path().join("secret"), SECRET_KEY).unwrap();
     with(key, &format!("  access_key: {ACCESS_KEY}\n  secret_key: ${{file:secret}}\n  password:"));
     said(&["list"], 0, &[]);
 
-    let cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), remote.sandbox.path());
+    let cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), remote.platform.sandbox.path());
     with(key, key);
     let outcome = cli.run(&["list"]);
     outcome.assert_exit(2);
     assert!(outcome.stderr.contains("no credentials are given"), "{}", outcome.stderr);
 
-    let hasty = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), remote.sandbox.path())
+    let hasty = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), remote.platform.sandbox.path())
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
         .env("MUSTER_S3_RETRY_SECONDS", "1");
@@ -219,7 +220,7 @@ fn what_keeps_muster_out_of_the_bucket_is_said_with_what_to_do() {
 }
 
 /// A cluster of about `rows` times 2 KB that does not compress, as a component of the platform.
-fn add_cluster(remote: &Remote, rows: u32) -> Postgres {
+pub(crate) fn add_cluster(remote: &Remote, rows: u32) -> Postgres {
     let mut cluster = Postgres::start_new(Version::Fifteen);
     cluster.replication_role("muster", "geheim");
     cluster.psql(
@@ -229,9 +230,9 @@ fn add_cluster(remote: &Remote, rows: u32) -> Postgres {
              from generate_series(1, {rows}) as n"
         ),
     );
-    let password = remote.sandbox.path().join("database.password");
+    let password = remote.platform.sandbox.path().join("database.password");
     fs::write(&password, "geheim\n").unwrap();
-    let text = fs::read_to_string(remote.sandbox.config_file()).unwrap();
+    let text = fs::read_to_string(remote.platform.sandbox.config_file()).unwrap();
     let component = format!(
         "components:\n  cluster:\n    kind: postgres\n    url: postgres://muster@127.0.0.1:{port}/postgres\n    \
          password: ${{file:{password}}}\n    data_dir: {data}\n    objectives: {{rto: 1h, rpo: 1d}}\n    backup: {{every: 1h}}\n",
@@ -239,7 +240,7 @@ fn add_cluster(remote: &Remote, rows: u32) -> Postgres {
         password = password.display(),
         data = cluster.data_dir().display(),
     );
-    fs::write(remote.sandbox.config_file(), text.replacen("components:\n", &component, 1)).unwrap();
+    fs::write(remote.platform.sandbox.config_file(), text.replacen("components:\n", &component, 1)).unwrap();
     cluster
 }
 
@@ -248,7 +249,7 @@ fn add_cluster(remote: &Remote, rows: u32) -> Postgres {
 fn a_cluster_is_kept_in_object_storage_though_the_store_is_away_for_some_seconds() {
     let mut remote = Remote::new();
     let mut cluster = add_cluster(&remote, 50_000);
-    let running = remote.cli.spawn(&["backup", "cluster"]);
+    let running = remote.platform.cli.spawn(&["backup", "cluster"]);
     let packs = |remote: &Remote| remote.server.names(&format!("{PREFIX}/data")).len();
     wait_for("the first pack", Duration::from_mins(1), || (packs(&remote) > 0).then_some(()));
     remote.server.stop();
@@ -268,10 +269,10 @@ fn a_cluster_is_kept_in_object_storage_though_the_store_is_away_for_some_seconds
 
 #[test]
 fn a_store_that_stays_away_ends_the_backup_of_a_cluster_with_an_error_and_no_snapshot() {
-    let Remote { server, sandbox, cli } = Remote::new();
-    let mut remote = Remote { server, sandbox, cli: cli.env("MUSTER_S3_RETRY_SECONDS", "3") };
+    let mut remote = Remote::new();
+    remote.platform.cli = remote.platform.cli.env("MUSTER_S3_RETRY_SECONDS", "3");
     let cluster = add_cluster(&remote, 50_000);
-    let running = remote.cli.spawn(&["backup", "cluster"]);
+    let running = remote.platform.cli.spawn(&["backup", "cluster"]);
     wait_for("the first pack", Duration::from_mins(1), || {
         (!remote.server.names(&format!("{PREFIX}/data")).is_empty()).then_some(())
     });
@@ -286,4 +287,84 @@ fn a_store_that_stays_away_ends_the_backup_of_a_cluster_with_an_error_and_no_sna
     assert!(remote.backups().is_empty());
     remote.well(&["backup", "cluster"]);
     remote.well(&["verify"]);
+}
+
+#[test]
+fn whoever_stops_muster_while_the_store_is_away_waits_for_seconds_and_not_for_minutes() {
+    let mut remote = Remote::new();
+    remote.well(&["backup"]);
+    remote.server.stop();
+    for args in [&["list"][..], &["backup"]] {
+        let mut running = remote.platform.cli.spawn(args);
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(running.is_alive(), "it is asked again and again");
+        running.signal(Signal::INT);
+        let begun = std::time::Instant::now();
+        running.wait(Duration::from_secs(20)).assert_exit(130);
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    }
+    // In the middle of a backup too, and no lock of it is in anybody's way afterwards.
+    remote.server.start();
+    let mut content = vec![0; 60_000_000];
+    fastrand::Rng::with_seed(3).fill(&mut content);
+    fs::write(remote.platform.sandbox.uploads().join("large"), content).unwrap();
+    let file = remote.platform.sandbox.config_file();
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(&file, config.replacen("  password:", "  max_upload_rate: 10MB\n  password:", 1)).unwrap();
+    let before = remote.server.names(&format!("{PREFIX}/data")).len();
+    let mut running = remote.platform.cli.spawn(&["backup"]);
+    wait_for("a pack", Duration::from_mins(1), || {
+        (remote.server.names(&format!("{PREFIX}/data")).len() > before).then_some(())
+    });
+    remote.server.stop();
+    running.signal(Signal::INT);
+    let begun = std::time::Instant::now();
+    running.wait(Duration::from_secs(40)).assert_exit(130);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    remote.server.start();
+    remote.well(&["backup"]);
+    remote.well(&["verify"]);
+    remote.well(&["prune", "--yes"]);
+    assert_eq!(remote.locks(), [""; 0]);
+}
+
+#[test]
+fn no_more_than_the_configured_rate_is_sent_to_the_store_and_a_rate_that_is_none_is_refused() {
+    let remote = Remote::new();
+    let file = remote.platform.sandbox.config_file();
+    let config = fs::read_to_string(&file).unwrap();
+    let with = |rate: &str| {
+        fs::write(
+            &file,
+            config.replacen("  password:", &format!("  max_upload_rate: {rate}\n  password:"), 1),
+        )
+        .unwrap();
+    };
+    for rate in ["0B", "0MiB", "-5MiB", "quickly", "20", "1KiB"] {
+        with(rate);
+        let refused = remote.run(&["config", "check"]);
+        refused.assert_exit(2);
+        assert!(refused.stderr.contains(rate), "{rate}: {}", refused.stderr);
+    }
+    with("2MB");
+    remote.well(&["config", "check"]);
+    let mut content = vec![0; 8_000_000];
+    fastrand::Rng::with_seed(4).fill(&mut content);
+    fs::write(remote.platform.sandbox.uploads().join("large"), content).unwrap();
+    let begun = std::time::Instant::now();
+    remote.well(&["backup"]);
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(4) && took < Duration::from_secs(20), "{took:?} for 8 MB at 2 MB/s");
+    fs::write(
+        &file,
+        config.replacen("s3://muster/of us", "backups", 1).replacen(
+            "  endpoint:",
+            "  max_upload_rate: 2MB\n  endpoint:",
+            1,
+        ),
+    )
+    .unwrap();
+    let refused = remote.run(&["config", "check"]);
+    refused.assert_exit(2);
+    assert!(refused.stderr.contains("`max_upload_rate` belongs to object storage"), "{}", refused.stderr);
 }

@@ -34,6 +34,7 @@ pub(crate) fn survey(name: &str, paths: &[PathBuf], selection: Arc<Selection>) -
         last_write: None,
         open_by: Vec::new(),
         beside: space::beside(paths),
+        targets: paths.to_vec(),
     };
     let (mut mark, mut is_readable, mut opened) = (Mark::default(), true, HashSet::new());
     for item in Walk::new(paths.to_vec(), selection) {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_types::{Kind, Secret};
+use muster_types::{Kind, Secret, config::MissingSecret};
 
 use crate::DriverError;
 
@@ -34,6 +34,8 @@ pub(super) struct Address {
     pub(super) user: String,
     pub(super) database: String,
     pub(super) password: Option<Secret>,
+    /// Why there is none although the configuration names one.
+    pub(super) password_missing: Option<MissingSecret>,
     pub(super) tls: TlsMode,
     /// The certificates to trust; `system` stands for those of the host.
     pub(super) root_certificate: Option<PathBuf>,
@@ -79,6 +81,7 @@ impl Address {
             database: if database.is_empty() { user.clone() } else { database },
             user,
             password: secret.map(Secret::new),
+            password_missing: None,
             tls: TlsMode::Prefer,
             root_certificate: None,
             client_certificate: None,
@@ -148,7 +151,9 @@ impl Address {
 
     /// Returns the password of the URL or the configuration, else the one of the password file.
     pub(super) fn password(&self) -> Option<Secret> {
-        self.password.clone().or_else(|| self.look_up_password())
+        let is_missing = self.password_missing.is_some();
+        // Another password than the one that the configuration means would only hide that it is gone.
+        self.password.clone().or_else(|| if is_missing { None } else { self.look_up_password() })
     }
 
     /// Looks into `PGPASSFILE` or `~/.pgpass`: `host:port:database:user:password`, `*` fits all.

@@ -1,7 +1,8 @@
-//! What Muster has made on a server and would leave there: physical replication slots with its name.
+//! What Muster has made on a server and would leave there: physical replication slots with its name, and databases of
+//! restores that were killed while the server was away.
 //!
-//! In: an SQL connection. Out: the list, and with [`remove`] a server without them. A slot that somebody uses is never
-//! dropped, nor is one that does not begin with [`PREFIX`]. Read next: `base_backup.rs` for the slot of a backup, which
+//! In: an SQL connection. Out: the list, and with [`remove`] a server without them. What somebody uses is never dropped, nor
+//! is a slot that does not begin with [`PREFIX`], nor a database that a restore has kept: that is somebody's data. Read next: `base_backup.rs` for the slot of a backup, which
 //! ends with its session.
 
 use muster_types::{Kind, event::Watcher};
@@ -10,8 +11,14 @@ use super::{address::Address, lsn::POSITION, refusal::quoted, wire::Connection};
 use crate::{
     DriverError,
     look::{Attachment, Attachments},
-    sql::literal,
+    sql::{identifier, literal},
 };
+
+/// The kinds of what is listed.
+const SLOT: &str = "replication slot";
+const DATABASE: &str = "database";
+/// How the names of databases end that a restore has made, and of those that it has kept.
+const OF_RUN: &str = "_[0-9]{8}t[0-9]{6}z_[a-z0-9]{4}";
 
 /// How the names of Muster's slots begin.
 pub(super) const PREFIX: &str = "muster_";
@@ -35,7 +42,7 @@ pub(super) fn list(
         let mut fields = row.into_iter();
         let mut text = || fields.next().flatten();
         Attachment {
-            kind: "replication slot".into(),
+            kind: SLOT.into(),
             name: text().unwrap_or_default(),
             cost: text().unwrap_or_default(),
             used_by: text(),
@@ -44,8 +51,9 @@ pub(super) fn list(
     let role = quoted(&address.user);
     // A superuser is nobody's to drop, and was there before.
     let is_super = connection.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user", watcher);
-    let found = found.collect();
-    let left_to_you = match is_super?.as_deref() {
+    let mut found: Vec<Attachment> = found.collect();
+    found.extend(databases(connection, watcher)?);
+    let mut left_to_you: Vec<String> = match is_super?.as_deref() {
         Some("t") => Vec::new(),
         _ => vec![
             // Rights that were given to it count as dependencies, in each database of their own.
@@ -56,7 +64,34 @@ pub(super) fn list(
             format!("DROP ROLE {role};   -- and its lines in pg_hba.conf"),
         ],
     };
+    let sql = format!("SELECT datname FROM pg_database WHERE datname ~ '_before{OF_RUN}$' ORDER BY 1");
+    left_to_you.extend(connection.column(&sql, watcher)?.into_iter().map(|name| {
+        format!(
+            "DROP DATABASE {};   -- what a restore has kept: `muster restore --undo` needs it",
+            quoted(&name)
+        )
+    }));
     Ok(Attachments { found, left_to_you })
+}
+
+/// Lists databases that a restore has loaded and neither put in place nor removed.
+fn databases(connection: &mut Connection, watcher: &dyn Watcher) -> Result<Vec<Attachment>, DriverError> {
+    let sql = format!(
+        "SELECT d.datname, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN 'takes ' || pg_size_pretty(pg_database_size(d.oid)) \
+         ELSE 'takes room' END, (SELECT 'process ' || min(a.pid) FROM pg_stat_activity a WHERE a.datid = d.oid) \
+         FROM pg_database d WHERE d.datname ~ '_muster{OF_RUN}(_s)?$' ORDER BY 1"
+    );
+    let rows = connection.query(&sql, watcher)?;
+    let found = rows.into_iter().map(|row| {
+        let [name, cost, used_by] = <[Option<String>; 3]>::try_from(row).unwrap_or_default();
+        Attachment {
+            kind: DATABASE.into(),
+            name: name.unwrap_or_default(),
+            cost: cost.unwrap_or_default(),
+            used_by,
+        }
+    });
+    Ok(found.collect())
 }
 
 /// Drops them; when one is in use, none.
@@ -66,14 +101,17 @@ pub(super) fn remove(
     watcher: &dyn Watcher,
 ) -> Result<Attachments, DriverError> {
     let listed = list(connection, address, watcher)?;
-    if let Some((slot, user)) = listed.found.iter().find_map(|one| Some((one, one.used_by.as_ref()?))) {
-        let message = format!("the replication slot `{}` at {address} is in use by {user}", slot.name);
+    if let Some((used, user)) = listed.found.iter().find_map(|one| Some((one, one.used_by.as_ref()?))) {
+        let message = format!("the {} `{}` at {address} is in use by {user}", used.kind, used.name);
         let process = user.split_whitespace().nth(1).unwrap_or_default();
         return Err(DriverError::new(Kind::Conflict, message).with_hint(format!(
-            "let the backup that uses it end, or end it: SELECT pg_terminate_backend({process}); nothing was removed"
+            "let the run that uses it end, or end it: SELECT pg_terminate_backend({process}); nothing was removed"
         )));
     }
-    for slot in &listed.found {
+    for one in listed.found.iter().filter(|one| one.kind == DATABASE) {
+        connection.query(&format!("DROP DATABASE IF EXISTS {}", identifier(&one.name)), watcher)?;
+    }
+    for slot in listed.found.iter().filter(|one| one.kind == SLOT) {
         let name = literal(&slot.name);
         // One that somebody has dropped meanwhile is gone as it should be.
         let sql = format!(

@@ -6,7 +6,9 @@
 //! pg_dumpall --globals-only                           ─► globals.sql           ┘
 //! ```
 //!
-//! It needs no right but to read, and reaches the moment of the dump and no other. The dump is not compressed: the
+//! Restored, it goes into the running server as a new database: `logical/inside.rs`.
+//!
+//! To take one needs no right but to read, and reaches the moment of the dump and no other. The dump is not compressed: the
 //! repository finds what is equal in two backups, and compresses what is left.
 //!
 //! The server is only read, and nothing stays open when this returns. Read next: `logical/snapshot.rs`, then
@@ -14,27 +16,26 @@
 
 mod description;
 mod globals;
+mod inside;
+mod judge;
+mod load;
 mod programs;
 mod proof;
+mod properties;
 mod reading;
-mod schema;
+mod renames;
+mod roles;
 mod snapshot;
 mod source;
 mod witness;
 
-use std::{
-    fs,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-};
+use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, thread};
 
 use muster_repo::{
     durable,
     source::{Source, SourceSummary},
 };
-use muster_types::{Clock, Kind, backup::Witness, event::Watcher};
+use muster_types::{Clock, Kind, backup::Witness, event::Watcher, place::in_server};
 
 use self::{
     description::Description,
@@ -46,15 +47,19 @@ use self::{
 use super::{
     address::Address,
     binaries::{Binaries, connection_string, full_version},
+    described::version,
     place::failed,
     ready::major,
     refusal::quoted,
     scratch,
     wire::Connection,
 };
-use crate::DriverError;
+use crate::{DriverError, described::ServerFacts};
 
-pub(super) use self::proof::{is_dump, verify};
+pub(super) use self::{
+    description::NAME as DESCRIPTION,
+    proof::{is_dump, verify},
+};
 
 /// The folder of the dump, in the format that several processes write and read.
 const DUMP: &str = "dump";
@@ -66,6 +71,24 @@ const SCHEMA: &str = "schema.sql";
 const JOBS_MAX: usize = 4;
 /// How often a moment is tried that nobody disturbs.
 const TRIES: usize = 5;
+
+/// Reads what a dump says of its server; `None` when it is none of Muster's.
+pub(super) fn described(content: &[u8]) -> Option<ServerFacts> {
+    let dump: Description = serde_json::from_slice(content).ok()?;
+    let provider = match dump.locale_provider.as_str() {
+        "i" => "icu",
+        "b" => "builtin",
+        _ => "libc",
+    };
+    Some(ServerFacts {
+        version: version(dump.version),
+        database: Some(dump.database),
+        extensions: dump.extensions,
+        collations: vec![format!("{provider} {} {}", dump.collation, dump.ctype)],
+        dumped_by: Some(dump.dumped_by),
+        ..ServerFacts::default()
+    })
+}
 
 /// Takes a dump into `scratch`.
 ///
@@ -139,7 +162,7 @@ fn dump(
         };
         return Ok(DumpSource {
             folder: folder.to_owned(),
-            path: placeholder(&description.database),
+            path: in_server("postgres", &description.database),
             summary,
         });
     }
@@ -227,13 +250,6 @@ fn write_rest(
     }
     reading.warnings.extend(programs.run("pg_dumpall", &args, watcher)?);
     Ok(has_passwords)
-}
-
-/// What stands for a database in the list of a backup's paths, which holds absolute paths only.
-fn placeholder(database: &str) -> PathBuf {
-    let name = database.replace('%', "%25").replace('/', "%2F");
-    let name = name.strip_prefix('.').map_or(name.clone(), |rest| format!("%2E{rest}"));
-    Path::new("/postgres").join(name)
 }
 
 /// How many sessions dump or restore at once.

@@ -190,6 +190,7 @@ impl ScratchServer {
             user: self.superuser.clone(),
             database: database.to_owned(),
             password: None,
+            password_missing: None,
             tls: TlsMode::Disable,
             root_certificate: None,
             client_certificate: None,

@@ -370,6 +370,9 @@ impl Connection {
         if let Some(password) = self.address.password() {
             return Ok(password.expose().as_bytes().to_vec());
         }
+        if let Some(missing) = &self.address.password_missing {
+            return Err(DriverError::new(Kind::Config, &*missing.message).with_hint(&*missing.hint));
+        }
         let message = format!("{} asks for the password of `{}`", self.address, self.address.user);
         Err(DriverError::new(Kind::Config, message)
             .with_hint("add `password: ${file:/etc/muster/database.password}` to the component"))

@@ -24,6 +24,8 @@ use crate::taken::{Taken, assertion, component, take};
 
 #[path = "logical/broken.rs"]
 mod broken;
+#[path = "logical/inside.rs"]
+mod inside;
 #[path = "logical/judged.rs"]
 mod judged;
 #[path = "logical/refused.rs"]

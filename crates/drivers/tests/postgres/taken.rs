@@ -114,6 +114,17 @@ impl Taken {
     }
 }
 
+impl Taken {
+    /// Judges what was loaded into the running server.
+    pub(crate) fn judge_loaded(&self, loaded: &Path) -> Result<Verified, DriverError> {
+        let request = Verification {
+            loaded: Some(loaded),
+            ..Verification::new(&self.places, &self.summary.witness, &[])
+        };
+        self.driver.verify(&request, &Unwatched)
+    }
+}
+
 pub(crate) fn assertion(sql: &str, expect: &str) -> Assertion {
     Assertion { sql: Some(sql.into()), path: None, expect: Some(expect.into()) }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use muster_drivers::{
     checks,
     component::{Verification, Verified},
+    server::Told,
     services,
-    swap::is_half_done,
 };
 use muster_repo::BackupHeader;
 use muster_types::{
@@ -14,14 +14,15 @@ use muster_types::{
     backup::{BackupId, Identity, Method},
     event::{Unwatched, Watcher, What},
     facts::{ProofFact, ProofOutcome},
-    plan::{Action, KeptData, Step, SwapMove, Verb},
+    plan::{Action, Holder, KeptData, Step, SwapMove, Verb},
     wal::Replayed,
 };
 
 use super::{Executor, StepEffect};
 use crate::{
     EngineError,
-    sweep::{holds_more, remove_kept, remove_tree},
+    places::{self, Places, remove_kept, remove_tree},
+    sweep::holds_more,
 };
 
 impl Executor<'_> {
@@ -41,7 +42,22 @@ impl Executor<'_> {
             }
             Action::StartService { service, within } => self.start(service, *within),
             Action::RestoreBeside { backup, places, .. } => self.restore(backup, places),
-            Action::VerifyRestored { component, backup, places, witness, assertions, damage, replay } => {
+            Action::CheckPlace { component, place } => {
+                self.on_server(component, |server| server.check(place, self.observer))
+            }
+            Action::Load { component, places, into, .. } => {
+                self.on_server(component, |server| server.load(places, into, self.observer))
+            }
+            Action::VerifyRestored {
+                component,
+                backup,
+                places,
+                witness,
+                assertions,
+                damage,
+                replay,
+                loaded,
+            } => {
                 refuse_damage(component, backup, damage)?;
                 let request = Verification {
                     places,
@@ -49,6 +65,7 @@ impl Executor<'_> {
                     assertions,
                     is_proof: self.plan.verb == Verb::Prove,
                     replay: replay.as_ref(),
+                    loaded: loaded.as_deref(),
                 };
                 self.verify(step, component, backup, &request)
             }
@@ -58,7 +75,7 @@ impl Executor<'_> {
                 let summary = format!("{} segments, {}", fetched.segments, ByteSize(fetched.bytes));
                 Ok(StepEffect { summary: Some(summary), events: Vec::new() })
             }
-            Action::Swap { component, moves } => self.swap(component, moves),
+            Action::Swap { component, holder, moves } => self.swap(component, *holder, moves),
             Action::Check { check, within } => self.check(check, *within),
             Action::RemoveScratch { path } => {
                 remove_tree(path).map_err(state_error("remove", path))?;
@@ -86,9 +103,14 @@ impl Executor<'_> {
                 Ok(StepEffect::default())
             }
             Action::ReleaseKept { kept } => {
+                // A server that does not answer keeps it, and the next prune tries again.
+                let places = Places::of(self.world, &kept.component, kept.holder)?;
+                for one in &kept.moves {
+                    places.is_there(&one.kept)?;
+                }
                 // Told before it is done: a half-removed state must never be offered to `--undo`.
                 self.emit(released(kept))?;
-                remove_kept(kept).map_err(|(path, error)| state_error("remove", &path)(error))?;
+                remove_kept(self.world, kept)?;
                 Ok(StepEffect::default())
             }
         }
@@ -164,7 +186,7 @@ impl Executor<'_> {
             // What an earlier attempt of this run has left half-written.
             remove_tree(place).map_err(state_error("remove", place))?;
             if let Some(parent) = place.parent() {
-                if self.plan.verb == Verb::Prove {
+                if place.starts_with(self.world.scratch_root()) {
                     make_scratch(parent)?;
                 } else {
                     std::fs::create_dir_all(parent).map_err(state_error("create", parent))?;
@@ -222,21 +244,36 @@ impl Executor<'_> {
             .sum())
     }
 
-    fn swap(&self, component: &str, moves: &[SwapMove]) -> Result<StepEffect, EngineError> {
+    /// Asks what knows the places inside a component's server; what it warns of is told with the step.
+    fn on_server(
+        &self,
+        component: &str,
+        act: impl FnOnce(&dyn muster_drivers::server::ServerPlaces) -> Result<Told, muster_drivers::DriverError>,
+    ) -> Result<StepEffect, EngineError> {
+        match Places::of(self.world, component, Holder::Server)? {
+            Places::Server(server) => Ok(told(component, act(server)?)),
+            Places::Folder => Ok(StepEffect::default()),
+        }
+    }
+
+    fn swap(&self, component: &str, holder: Holder, moves: &[SwapMove]) -> Result<StepEffect, EngineError> {
         let driver = self.world.component(component)?;
-        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        let held = Places::of(self.world, component, holder)?;
         // A swap without anything to put in place would look like one that is done.
-        let is_gone = |one: &&SwapMove| !is_there(&one.from) && !is_half_done(one);
-        let gone = moves.iter().filter(is_gone).count();
-        if gone == moves.len() || (gone > 0 && self.plan.verb == Verb::Undo) {
-            let first = moves.iter().find(is_gone).map(|one| one.from.clone());
-            return Err(EngineError::NothingToSwap(first.unwrap_or_default()));
+        let mut gone = Vec::new();
+        for one in moves {
+            if !held.is_there(&one.from)? && !held.is_half_done(one)? {
+                gone.push(one.from.clone());
+            }
+        }
+        if gone.len() == moves.len() || (!gone.is_empty() && self.plan.verb == Verb::Undo) {
+            return Err(EngineError::NothingToSwap(gone.into_iter().next().unwrap_or_default()));
         }
         // Asked again: since the first time a whole restore has gone by, and services come back by themselves.
-        if moves.iter().any(|one| driver.targets().contains(&one.target)) {
+        if holder == Holder::Folder && moves.iter().any(|one| driver.targets().contains(&one.target)) {
             driver.check_unused()?;
         }
-        let result = driver.swap(moves);
+        let result = places::swap(self.world, component, holder, moves, self.observer);
         let mut events = Vec::new();
         if self.plan.verb == Verb::Undo && result.is_ok() {
             // The old data is in place again: what the earlier run had kept is used up.
@@ -247,10 +284,16 @@ impl Executor<'_> {
             });
             events.extend(used.as_ref().map(released));
         }
-        if moves.iter().any(|one| is_there(&one.kept)) {
+        let mut is_kept = false;
+        for one in moves {
+            // Of a server that has gone away meanwhile nobody knows; then nothing is promised to `--undo`.
+            is_kept |= held.is_there(&one.kept).unwrap_or(false);
+        }
+        if is_kept {
             let kept = KeptData {
                 run: self.run.clone(),
                 component: component.to_owned(),
+                holder,
                 moves: moves.to_vec(),
                 at: self.world.clock.now(),
                 holds_more: holds_more(self.world, component),
@@ -258,13 +301,17 @@ impl Executor<'_> {
             events.push(What::DataKept { kept });
         }
         match result {
-            Ok(()) => Ok(StepEffect { summary: None, events }),
+            Ok(done) => {
+                let mut effect = told(component, done);
+                effect.events.splice(0..0, events);
+                Ok(effect)
+            }
             Err(error) => {
                 // What was moved aside before it failed can be put back all the same.
                 for event in events {
                     self.emit(event)?;
                 }
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -291,6 +338,7 @@ impl Executor<'_> {
         error: &EngineError,
     ) -> Result<(), EngineError> {
         let (Action::VerifyRestored { component, backup, .. }
+        | Action::Load { component, backup, .. }
         | Action::RestoreBeside { component, backup, .. }) = &step.action
         else {
             return Ok(());
@@ -321,6 +369,14 @@ fn refuse_damage(component: &str, backup: &BackupId, damage: &[String]) -> Resul
         backup: backup.short().to_owned(),
         damage: damage.join("; "),
     })
+}
+
+fn told(component: &str, told: Told) -> StepEffect {
+    let warnings = told.warnings.into_iter();
+    StepEffect {
+        summary: Some(told.summary).filter(|summary| !summary.is_empty()),
+        events: warnings.map(|one| What::Warning { message: format!("{component}: {one}") }).collect(),
+    }
 }
 
 fn released(kept: &KeptData) -> What {

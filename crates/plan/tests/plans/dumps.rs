@@ -1,24 +1,29 @@
-//! Dumps of PostgreSQL: they go into a folder and never in place.
+//! Dumps of PostgreSQL: they go into the running server, or into a folder as files.
 
 use muster_plan::{
     RecoveryTarget,
     restore::{Destination, RestoreOptions, plan},
+    undo,
 };
 use muster_types::{
-    Explain,
-    backup::Witness,
+    backup::{RunId, Witness},
     config::{Component, Platform, PostgresMethod},
+    facts::Facts,
+    plan::{Action, Holder, KeptData, SwapMove},
 };
 
 use super::{backup, component, facts, in_place, with_scope};
 
-#[test]
-fn a_dump_is_refused_in_place_with_the_commands_that_restore_it_beside_and_goes_into_a_folder() {
+/// A platform with one database, and the facts about it with a dump.
+fn with_dump() -> (Platform, Facts) {
     let platform: Platform = serde_json::from_value(serde_json::json!({
         "platform": "shop",
         "objectives": {"rto": "15m", "rpo": "1h"},
         "components": {
             "database": {"kind": "postgres", "url": "postgres://db/app", "method": "logical", "data_dir": "/srv/db"},
+        },
+        "services": {
+            "api": {"command": {"start": ["a"], "stop": ["b"], "status": ["c"]}, "uses": ["database"]},
         },
     }))
     .unwrap();
@@ -29,20 +34,74 @@ fn a_dump_is_refused_in_place_with_the_commands_that_restore_it_beside_and_goes_
     dump.record.witness = Witness::from([("rows:public.t".into(), "1".into())]);
     let mut facts = facts(vec![dump], vec![]);
     facts.components = vec![component("database", "db:5432/app")];
-    let refused =
-        with_scope(&platform, |scope| plan(scope, &facts, &in_place(RecoveryTarget::Latest))).unwrap_err();
-    let hint = refused.hint().unwrap().0;
-    for words in
-        ["--to a1a1a1a1 --into FOLDER", "createdb", "pg_restore --jobs 4 --exit-on-error -d NEW FOLDER/dump"]
-    {
-        assert!(hint.contains(words), "{hint}");
-    }
+    facts.components[0].targets = vec!["/srv/db".into(), "/postgres/app".into()];
+    (platform, facts)
+}
+
+#[test]
+fn a_dump_is_loaded_into_its_server_beside_the_present_database_and_only_then_swapped() {
+    let (platform, facts) = with_dump();
+    let planned =
+        with_scope(&platform, |scope| plan(scope, &facts, &in_place(RecoveryTarget::Latest))).unwrap();
+    let ids: Vec<&str> = planned.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "space:database:/var/lib/muster/scratch/r1",
+            "place:database",
+            "stop:api",
+            "restore:database",
+            "load:database",
+            "verify:database",
+            "swap:database",
+            "start:api",
+        ]
+    );
+    let moves = planned.steps.iter().find_map(|step| match &step.action {
+        Action::Swap { holder: Holder::Server, moves, .. } => Some(moves.clone()),
+        _ => None,
+    });
+    let (from, target, kept) = ("/postgres/app_muster_r1", "/postgres/app", "/postgres/app_before_r1");
+    let one = SwapMove { from: from.into(), target: target.into(), kept: kept.into() };
+    assert_eq!(moves.unwrap(), std::slice::from_ref(&one));
+    let judged = planned.steps.iter().any(|step| {
+        matches!(&step.action, Action::VerifyRestored { loaded: Some(place), places, .. }
+            if place == &one.from && places[0].starts_with("/var/lib/muster/scratch/r1"))
+    });
+    assert!(judged, "what is swapped is what is judged");
+    assert!(planned.notes.iter().any(|note| note.contains("no safety copy")), "{:?}", planned.notes);
+    // Its undo is one swap in the server, and nothing asks who has files open.
+    let kept = [KeptData {
+        run: RunId("r0".into()),
+        component: "database".into(),
+        holder: Holder::Server,
+        moves: vec![one.clone()],
+        at: facts.now,
+        holds_more: false,
+    }];
+    let names = ["database".to_owned()];
+    let back = with_scope(&platform, |scope| undo::plan(scope, &facts, &names, &kept)).unwrap();
+    let ids: Vec<&str> = back.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["stop:api", "swap:database", "start:api"]);
+    // What was kept of another database is not this component's.
+    let mut other = facts.clone();
+    other.components[0].targets = vec!["/postgres/other".into()];
+    assert!(with_scope(&platform, |scope| undo::plan(scope, &other, &names, &kept)).is_err());
+}
+
+#[test]
+fn a_dump_goes_into_a_folder_as_files_and_the_same_component_restores_a_whole_cluster_in_place() {
+    let (platform, mut facts) = with_dump();
     let into = RestoreOptions {
-        destination: Destination::Into { targets: vec!["/srv/new".into()], is_empty: true },
+        destination: Destination::Into {
+            targets: vec!["/srv/new".into()],
+            is_empty: true,
+            absent: Vec::new(),
+        },
         ..in_place(RecoveryTarget::Latest)
     };
-    with_scope(&platform, |scope| plan(scope, &facts, &into)).unwrap();
-    // The same component restores a backup of the whole cluster in place.
+    let planned = with_scope(&platform, |scope| plan(scope, &facts, &into)).unwrap();
+    assert!(!planned.steps.iter().any(|step| matches!(step.action, Action::Load { .. })));
     facts.backups[0].record.witness.insert("system_identifier".into(), "7".into());
     facts.backups[0].record.paths = vec!["/srv/db".into()];
     with_scope(&platform, |scope| plan(scope, &facts, &in_place(RecoveryTarget::Latest))).unwrap();

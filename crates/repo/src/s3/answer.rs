@@ -19,6 +19,8 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
+use super::pace::Pace;
+
 /// A server that is there accepts a connection within this.
 const TIMEOUT_CONNECT: Duration = Duration::from_secs(10);
 /// A connection over which nothing goes for so long is dead.
@@ -43,6 +45,7 @@ pub(super) struct Request<'a> {
     pub(super) url: &'a str,
     pub(super) headers: &'a [(&'static str, String)],
     pub(super) content: Content<'a>,
+    pub(super) pace: Option<&'a Pace>,
 }
 
 /// An answer, whatever its status.
@@ -105,7 +108,7 @@ pub(super) fn ask(agent: &Agent, request: &Request<'_>) -> Result<Answer, String
             .and_then(|request| agent.run(request).map_err(|error| said(&error))),
         Content::Parts(parts) => {
             let length: usize = parts.iter().map(Bytes::len).sum();
-            let mut reader = Parts { parts, at: 0 };
+            let mut reader = Parts { rest: parts, at: 0, pace: request.pace };
             builder
                 .header(header::CONTENT_LENGTH, length)
                 .body(SendBody::from_reader(&mut reader))
@@ -140,19 +143,21 @@ fn read(response: Response<Body>, is_head: bool) -> Result<Answer, String> {
 
 /// Reads the parts one after the other.
 struct Parts<'a> {
-    parts: &'a [Bytes],
+    rest: &'a [Bytes],
     at: usize,
+    pace: Option<&'a Pace>,
 }
 
 impl Read for Parts<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some((first, rest)) = self.parts.split_first() {
+        while let Some((first, rest)) = self.rest.split_first() {
             let left = &first[self.at..];
             if left.is_empty() {
-                (self.parts, self.at) = (rest, 0);
+                (self.rest, self.at) = (rest, 0);
                 continue;
             }
             let count = left.len().min(buffer.len());
+            let count = self.pace.map_or(count, |pace| pace.wait(count));
             buffer[..count].copy_from_slice(&left[..count]);
             self.at += count;
             return Ok(count);
@@ -180,7 +185,7 @@ mod tests {
     fn parts_are_read_one_after_the_other() {
         let parts: Vec<Bytes> = ["", "ab", "", "cde"].map(Bytes::from).to_vec();
         let mut text = String::new();
-        Parts { parts: &parts, at: 0 }.read_to_string(&mut text).unwrap();
+        Parts { rest: &parts, at: 0, pace: None }.read_to_string(&mut text).unwrap();
         assert_eq!(text, "abcde");
     }
 }

@@ -237,7 +237,7 @@ fn boot() -> String {
     format!("{} {}", boot.trim(), space.display())
 }
 
-/// Returns when a process began, in ticks of the kernel; `None` when there is none with this number.
+/// Returns when a process began, in ticks of the kernel; `None` when there is none with this number that could still act.
 fn begun(pid: u32) -> io::Result<Option<u64>> {
     let stat = match fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")) {
         // It may only be hidden from this user: the kernel itself is asked whether there is one.
@@ -250,8 +250,12 @@ fn begun(pid: u32) -> io::Result<Option<u64>> {
         }
         other => other?,
     };
-    // The name, in parentheses, may hold anything; the 20th field after it is the time.
+    // The name, in parentheses, may hold anything; the first field after it is the state, the 20th the time.
     let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace());
+    // Ended, and kept only until its parent asks: in a container that may be never.
+    if fields.clone().and_then(|mut fields| fields.next()).is_some_and(|state| ["Z", "X"].contains(&state)) {
+        return Ok(None);
+    }
     let begun = fields.and_then(|mut fields| fields.nth(19)?.parse().ok());
     begun.map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
@@ -270,6 +274,17 @@ mod tests {
         assert!(!Note { pid: 4_194_305, host: "other".into(), ..alive.clone() }.is_dead());
         assert!(!Note { pid: 4_194_305, boot: "other".into(), ..alive.clone() }.is_dead());
         assert!(!Note { pid: 4_194_305, boot: String::new(), ..alive }.is_dead());
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_dead_though_its_parent_never_asks() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let path = format!("/proc/{}/stat", child.id());
+        muster_testkit::wait_for("its end", Duration::from_secs(10), || {
+            fs::read_to_string(&path).unwrap().contains(") Z ").then_some(())
+        });
+        assert_eq!(begun(child.id()).unwrap(), None);
+        child.wait().unwrap();
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) fn location(endpoint: &str) -> S3Location {
             session_token: None,
         }),
         patience: Duration::from_secs(30),
+        stop: crate::Stop::default(),
+        upload_rate_max: None,
     }
 }
 

@@ -143,6 +143,7 @@ impl TryFrom<ComponentKeys> for Component {
                 Ok(Self::Postgres(PostgresComponent {
                     url: keys.url,
                     password: keys.password,
+                    password_missing: None,
                     method: keys.method.unwrap_or_default(),
                     data_dir: keys.data_dir,
                     bin_dir: keys.bin_dir,
@@ -280,6 +281,15 @@ pub enum PostgresWal {
     Stream,
 }
 
+/// A secret that the configuration refers to and that cannot be read: told when it is needed, and not before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingSecret {
+    /// What cannot be read, such as a file's name; never the secret.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
 /// A PostgreSQL cluster.
 #[derive(Clone, PartialEq, Default)]
 pub struct PostgresComponent {
@@ -287,6 +297,8 @@ pub struct PostgresComponent {
     pub url: Option<String>,
     /// The password of the URL's user.
     pub password: Option<String>,
+    /// Why the password that the file names cannot be had; then `password` is `None`. Never written.
+    pub password_missing: Option<MissingSecret>,
     /// How a backup is taken.
     pub method: PostgresMethod,
     /// The data directory on this host.
@@ -345,6 +357,14 @@ impl Component {
         match self {
             Self::Sqlite(_) | Self::Postgres(_) => false,
             Self::Files(files) => files.leaves_out(),
+        }
+    }
+
+    /// Returns the secret that its connection needs and that cannot be read.
+    pub fn missing_secret(&self) -> Option<&MissingSecret> {
+        match self {
+            Self::Postgres(postgres) => postgres.password_missing.as_ref(),
+            Self::Sqlite(_) | Self::Files(_) => None,
         }
     }
 

@@ -5,13 +5,15 @@
 //! It never asks the server.
 
 use muster_repo::Location;
-use muster_types::config::Repository;
+use muster_types::{ByteSize, config::Repository};
 
 use super::Rules;
 use crate::config::{finding::Finding, secret};
 
 /// The keys that mean nothing for a folder.
-const KEYS: [&str; 5] = ["endpoint", "region", "path_style", "access_key", "secret_key"];
+const KEYS: [&str; 6] = ["endpoint", "region", "path_style", "access_key", "secret_key", "max_upload_rate"];
+/// Slower than this no backup of a platform would come to its end.
+const UPLOAD_RATE_MIN: ByteSize = ByteSize(64 << 10);
 
 impl Rules<'_> {
     pub(super) fn judge_store(&self, repository: &Repository, findings: &mut Vec<Finding>) {
@@ -38,6 +40,13 @@ impl Rules<'_> {
                 let hint = "write `https://host` or `http://host:port`; the bucket stands in `location`";
                 findings.push(Finding::error(message).at(at("endpoint")).hint(hint));
             }
+        }
+        if let Some(rate) = repository.max_upload_rate.filter(|rate| *rate < UPLOAD_RATE_MIN) {
+            let message = format!(
+                "`max_upload_rate: {rate}` is less than {UPLOAD_RATE_MIN} in a second: no backup would end"
+            );
+            let hint = "write bytes per second, such as `max_upload_rate: 20MiB`, or leave it out";
+            findings.push(Finding::error(message).at(at("max_upload_rate")).hint(hint));
         }
         let pair = [("access_key", &repository.access_key), ("secret_key", &repository.secret_key)];
         if let [(given, Some(_)), (missing, None)] | [(missing, None), (given, Some(_))] = pair {

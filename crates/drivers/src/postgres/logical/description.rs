@@ -21,7 +21,7 @@ use super::super::{place::failed, ready::major, settings::EXTENSIONS, wire::Conn
 use crate::DriverError;
 
 /// The file's name.
-pub(super) const NAME: &str = "server.json";
+pub(in super::super) const NAME: &str = "server.json";
 /// Bytes that are read of a file between two looks at the watcher.
 const PIECE: usize = 1 << 20;
 

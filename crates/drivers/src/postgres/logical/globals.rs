@@ -49,7 +49,7 @@ fn in_place(statement: &str) -> String {
 /// Cuts the text at its semicolons; comments and commands of `psql` are left out.
 ///
 /// It knows quotes and comments and no bodies of functions: there are none in such a text.
-fn statements(text: &str) -> Vec<String> {
+pub(super) fn statements(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut present = String::new();
     let mut rest = text;
@@ -78,7 +78,7 @@ fn statements(text: &str) -> Vec<String> {
 }
 
 /// How long the quoted text at the beginning is. A doubled quote is read as two texts side by side, which is the same.
-fn quoted_length(text: &str, quote: char, has_escapes: bool) -> usize {
+pub(super) fn quoted_length(text: &str, quote: char, has_escapes: bool) -> usize {
     let mut is_escaped = false;
     for (at, character) in text.char_indices().skip(1) {
         if is_escaped {

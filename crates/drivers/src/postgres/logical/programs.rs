@@ -1,6 +1,6 @@
-//! Runs PostgreSQL's client programs against the source: `pg_dump` and `pg_dumpall`.
+//! Runs PostgreSQL's client programs against the component's server: `pg_dump` and `pg_dumpall`, for a restore `pg_restore`.
 //!
-//! In: an address and arguments. Out: files in scratch, and the programs' own warnings. Where to connect and the
+//! In: an address and arguments. Out: what they wrote, and the programs' own warnings. Where to connect and the
 //! password go through the environment, never through the command line, which every user of the host can read.
 //!
 //! It never goes on after an error of a program: a dump with a gap is none.
@@ -55,17 +55,30 @@ impl Programs<'_> {
         args: &[String],
         watcher: &dyn Watcher,
     ) -> Result<Vec<String>, DriverError> {
+        let ended = self.end(program, args, watcher)?;
+        if ended.is_success() {
+            return Ok(warnings(program, &ended));
+        }
+        Err(self.refused(program, &ended))
+    }
+
+    /// Runs a program to its end, however it ends.
+    ///
+    /// # Errors
+    /// It cannot be run; `Interrupted`.
+    pub(super) fn end(
+        &self,
+        program: &str,
+        args: &[String],
+        watcher: &dyn Watcher,
+    ) -> Result<Ended, DriverError> {
         let argv = std::iter::once(self.binaries.program(program).display().to_string());
         let mut invocation = Invocation::new(argv.chain(args.iter().cloned()), Duration::MAX / 4);
         invocation.folder = Some(self.scratch.to_owned());
         invocation.env = environment(self.address, &self.application);
         invocation.without = diverting();
         invocation.secrets = self.address.password().into_iter().collect();
-        let ended = invocation.run(watcher).map_err(|error| DriverError::of(&error))?;
-        if ended.is_success() {
-            return Ok(warnings(program, &ended));
-        }
-        Err(self.refused(program, &ended))
+        invocation.run(watcher).map_err(|error| DriverError::of(&error))
     }
 
     fn refused(&self, program: &str, ended: &Ended) -> DriverError {

@@ -4,7 +4,7 @@
 //! marks of the files ─► initdb, scratch server ─► globals ─► pg_restore --create ─► witness anew ─► schema ─► assertions
 //! ```
 //!
-//! Everything happens in `muster-scratch` in the folder of the dump, which is gone afterwards, however it ends. What
+//! What is then judged is in `judge.rs`. Everything happens in `muster-scratch` in the folder of the dump, which is gone afterwards, however it ends. What
 //! this host lacks (programs, an extension, a locale) is a doubt and no damage.
 //!
 //! The server has no network, and no program takes commands from the dump's texts. Read next: `../scratch.rs`.
@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_types::{Explain, Kind, backup::Witness, event::Watcher, text::counted};
+use muster_types::{Explain, Kind, event::Watcher};
 
 use super::{
     super::{
@@ -28,12 +28,18 @@ use super::{
     },
     DUMP, GLOBALS, SCHEMA,
     description::{self, Description},
-    globals, jobs, read, snapshot, witness,
+    globals, jobs,
+    judge::{Judge, Stage, not_dumped, schema_args},
+    read, witness,
 };
 use crate::{DriverError, component::Verified, sql::identifier};
 
 /// The folder of the scratch cluster.
-pub(super) const FOLDER: &str = "muster-scratch";
+const FOLDER: &str = "muster-scratch";
+/// What `pg_dump` writes into it.
+const RESTORED: &str = "restored.sql";
+/// A database that no dump is of.
+const SPARE: &str = "muster schema";
 
 /// Tells whether a restored folder holds a dump and no data directory.
 pub(in super::super) fn is_dump(place: &Path) -> bool {
@@ -84,7 +90,7 @@ pub(in super::super) fn verify(
 }
 
 /// Names of the witness that this version does not know.
-fn refuse_unknown(request: &Request<'_>) -> Result<(), DriverError> {
+pub(super) fn refuse_unknown(request: &Request<'_>) -> Result<(), DriverError> {
     let is_known = |name: &str| {
         [witness::SCHEMA, witness::MANIFEST].contains(&name)
             || witness::KNOWN
@@ -98,8 +104,11 @@ fn refuse_unknown(request: &Request<'_>) -> Result<(), DriverError> {
         .with_hint("use the version of Muster that took the backup, or a newer one"))
 }
 
-/// Compares every file with its mark; a file too many is not looked at.
-fn check_files(
+/// Reads what a dump says of itself.
+///
+/// # Errors
+/// `Corrupt`: it is not what the backup promises.
+pub(super) fn read_description(
     request: &Request<'_>,
     place: &Path,
     watcher: &dyn Watcher,
@@ -113,8 +122,21 @@ fn check_files(
     if request.asked.witness.get(witness::MANIFEST).is_some_and(|expected| *expected != mark.sha256) {
         return Err(bad(description::NAME, "is not as it was written"));
     }
-    let description: Description = serde_json::from_str(&read(&path)?)
-        .map_err(|error| bad(description::NAME, &format!("cannot be read: {error}")))?;
+    serde_json::from_str(&read(&path)?)
+        .map_err(|error| bad(description::NAME, &format!("cannot be read: {error}")))
+}
+
+/// Compares every file with its mark; a file too many is not looked at.
+///
+/// # Errors
+/// `Corrupt`: it names the file.
+pub(super) fn check_files(
+    request: &Request<'_>,
+    place: &Path,
+    watcher: &dyn Watcher,
+) -> Result<Description, DriverError> {
+    let bad = |name: &str, why: &str| damaged(request.name, &format!("its file {name} {why}"));
+    let description = read_description(request, place, watcher)?;
     for needed in [&format!("{DUMP}/toc.dat"), GLOBALS, SCHEMA] {
         if !description.files.contains_key(needed) {
             return Err(bad(needed, "is not named in server.json"));
@@ -151,12 +173,12 @@ impl Drop for Folder {
 }
 
 /// What a proof works with.
-pub(super) struct Proof<'a> {
-    pub(super) request: &'a Request<'a>,
-    pub(super) place: &'a Path,
-    pub(super) description: &'a Description,
-    pub(super) binaries: &'a Binaries,
-    pub(super) scratch: &'a ScratchServer,
+struct Proof<'a> {
+    request: &'a Request<'a>,
+    place: &'a Path,
+    description: &'a Description,
+    binaries: &'a Binaries,
+    scratch: &'a ScratchServer,
 }
 
 impl Proof<'_> {
@@ -204,20 +226,17 @@ impl Proof<'_> {
             let why = format!("{}{code}", first.map_or_else(|| told(&ended), |(_, rest)| rest.to_owned()));
             return self.judge("pg_restore", Kind::Corrupt, &why);
         }
-        let mut doubts = Vec::new();
-        let rows = self.compare(watcher)?;
-        doubts.extend(self.compare_schema(watcher)?);
-        let mut parts = vec![format!("restored, {}", rows)];
-        let assertions = self.request.asked.assertions;
-        if !assertions.is_empty() {
-            watcher.begin("ask the assertions", None);
-            let mut connection = self.scratch.connect(database, watcher)?;
-            for assertion in assertions {
-                verify::evaluate(&mut connection, assertion, watcher)?;
-            }
-            parts.push(format!("{} held", counted(assertions.len(), "assertion")));
-        }
-        Ok(Verified { summary: parts.join(", "), doubts, reached: None })
+        let judge = Judge {
+            request: self.request,
+            place: self.place,
+            description: self.description,
+            dumper: &self.binaries.program("pg_dump"),
+            stage: self,
+            database,
+            spare: SPARE,
+        };
+        let verified = judge.run(watcher)?;
+        Ok(Verified { summary: format!("restored, {}", verified.summary), ..verified })
     }
 
     /// Says whose fault a failed step is, by the server's code.
@@ -244,56 +263,35 @@ impl Proof<'_> {
         Err(damaged(self.request.name, &format!("it cannot be restored ({step}): {why}")))
     }
 
-    /// Computes the witness anew and compares it; tells how much was equal.
-    fn compare(&self, watcher: &dyn Watcher) -> Result<String, DriverError> {
-        watcher.begin("compute the witness", None);
-        let mut connection = self.connect(watcher)?;
-        let mut found = Witness::new();
-        for table in snapshot::tables(&mut connection, watcher)? {
-            let rows = witness::rows(&mut connection, &table, watcher)?;
-            witness::add_rows(&mut found, &table, rows);
-        }
-        witness::add_others(&mut found, &mut connection, watcher)?;
-        let sequences = witness::restored_sequences(&witness::sequences(&mut connection, watcher)?);
-        let expected = self.request.asked.witness;
-        for known in witness::KNOWN {
-            for (name, expected) in expected.iter().filter(|(name, _)| name.starts_with(known)) {
-                let value = if known == "sequence:" {
-                    match sequences.get(name) {
-                        Some(place) if witness::fits(place, expected) => continue,
-                        other => other.map(witness::stood),
-                    }
-                } else {
-                    found.get(name).cloned()
-                };
-                if value.as_ref() != Some(expected) {
-                    let value = value.unwrap_or_else(|| "absent".into());
-                    let why = format!("{name} is {value}, the backup had {expected}");
-                    return Err(damaged(self.request.name, &why));
-                }
-            }
-        }
-        let count = expected.keys().filter(|name| name.starts_with("rows:")).count();
-        let rows: u64 = expected
-            .iter()
-            .filter(|(name, _)| name.starts_with("rows:"))
-            .filter_map(|(_, rows)| rows.parse::<u64>().ok())
-            .sum();
-        Ok(format!(
-            "{} with {} equal",
-            counted(count, "table"),
-            counted(usize::try_from(rows).unwrap_or(usize::MAX), "row")
-        ))
-    }
-
     /// A database of the scratch cluster to work from: one of the two is in the way when the dump is of it.
-    pub(super) fn other_database(&self) -> &'static str {
+    fn other_database(&self) -> &'static str {
         if self.description.database == "template1" { "postgres" } else { "template1" }
     }
+}
 
-    fn connect(&self, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
-        let mut connection = self.scratch.connect(&self.description.database, watcher)?;
-        snapshot::steady(&mut connection, watcher)?;
-        Ok(connection)
+impl Stage for Proof<'_> {
+    fn connect(&self, database: &str, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
+        self.scratch.connect(database, watcher)
+    }
+
+    fn main(&self, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
+        self.scratch.connect(self.other_database(), watcher)
+    }
+
+    fn dump_schema(&self, database: &str, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        let args = schema_args(database, Path::new(RESTORED));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let ended = self
+            .scratch
+            .run(self.binaries, "pg_dump", &args, watcher)
+            .map_err(|error| DriverError::of(&error))?;
+        if !ended.is_success() {
+            return Err(not_dumped(database, &ended));
+        }
+        read(&self.place.join(FOLDER).join(RESTORED))
+    }
+
+    fn differs(&self, why: &str) -> DriverError {
+        damaged(self.request.name, why)
     }
 }
