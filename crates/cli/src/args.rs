@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Prove(ProveArgs),
     /// Bring components back
     Restore(RestoreArgs),
+    /// Bring deleted rows of a PostgreSQL table back from an earlier state
+    Rescue(RescueArgs),
     /// Continue a run that was interrupted or has failed
     Resume(ResumeArgs),
     /// List runs, newest first
@@ -283,6 +285,34 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     pub drill: bool,
     /// Print the plan and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RescueArgs {
+    /// The component
+    pub component: String,
+    /// The table, as SQL names it: `runs`, `app.runs`, `"Runs"`
+    #[arg(long, value_name = "TABLE")]
+    pub table: String,
+    /// Only the rows that this SQL condition holds for. Default: all
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// From which state: a time with zone, a backup's id or its label, `latest`; with a log also an LSN (`0/3000100`),
+    /// `xid:N`, `name:RESTORE_POINT`
+    #[arg(long, value_name = "STATE")]
+    pub from: String,
+    /// Along which timeline of a cluster. Default: the one that it was on at that time
+    #[arg(long, value_name = "N")]
+    pub timeline: Option<u32>,
+    /// Let the triggers of the tables fire. Default: they stay silent
+    #[arg(long)]
+    pub triggers: bool,
+    /// Find the rows and say what would be inserted, and change nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
     /// Do not ask

@@ -12,6 +12,7 @@ mod pin;
 pub(crate) mod prove;
 mod prune;
 mod reach;
+mod rescue;
 pub(crate) mod restore;
 mod resume;
 mod runbook;
@@ -46,6 +47,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Verify(args) => verify::run(global, args),
         Command::Prove(args) => prove::run(global, args),
         Command::Restore(args) => restore::run(global, args),
+        Command::Rescue(args) => rescue::run(global, args),
         Command::Resume(args) => resume::run(global, args),
         Command::Runs(args) => runs::run(global, args),
         Command::Status(args) => status::run(global, args),

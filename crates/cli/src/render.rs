@@ -18,6 +18,7 @@ use muster_types::{
     place,
     plan::{Action, Holder, Plan},
     report::{RunReport, StepState},
+    rescue::{Rescue, RowRole, shown},
 };
 use serde_json::json;
 
@@ -102,6 +103,9 @@ pub(crate) fn run(report: &RunReport) -> Answer {
             ),
         );
     }
+    if let Some(rescue) = &report.rescue {
+        text.push_str(&self::rescue(rescue));
+    }
     text.push_str(&objectives(&report.objectives));
     let errors: String =
         report.steps.iter().filter_map(|step| step.error.as_ref()).map(exit::render).collect();
@@ -141,6 +145,42 @@ pub(crate) fn run(report: &RunReport) -> Answer {
     let mut answer = Answer::new(text, json!(report)).with_code(code);
     answer.errors = errors;
     answer
+}
+
+/// Shows what was missing, and what came of it.
+fn rescue(rescue: &Rescue) -> String {
+    let found = &rescue.found;
+    let mut text = format!(
+        "{}: {} deleted since, {} changed since (left as they are), {} new (left as they are)\n",
+        shown(&found.table),
+        found.deleted,
+        found.changed,
+        found.new
+    );
+    if found.missing.is_empty() {
+        text.push_str("nothing is missing: nothing was inserted\n");
+        return text;
+    }
+    let word = if rescue.is_inserted { "inserted" } else { "missing" };
+    let rows: Vec<Vec<String>> = found
+        .missing
+        .iter()
+        .map(|one| {
+            let why = match one.role {
+                RowRole::Asked => "asked for",
+                RowRole::Child => "pointed to what was asked for",
+                RowRole::Parent => "others point to them",
+            };
+            vec![shown(&one.table), one.rows.to_string(), why.to_owned()]
+        })
+        .collect();
+    text.push_str(&table(&["table", word, "why"], &rows));
+    if rescue.is_inserted {
+        push(&mut text, format_args!("a copy of what was inserted: {}\n", found.file.display()));
+    } else {
+        text.push_str("nothing was inserted\n");
+    }
+    text
 }
 
 /// Services that the run has stopped and not started.

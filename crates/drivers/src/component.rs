@@ -1,7 +1,7 @@
 //! What Muster can do with one component, whatever its kind.
 //!
 //! The engine calls these in the order of a plan. A driver knows one kind and its versions; it reads the source, and
-//! changes it only in [`ComponentDriver::swap`] and [`ComponentDriver::detach`].
+//! changes it only in [`ComponentDriver::swap`], [`ComponentDriver::detach`] and [`ComponentDriver::insert_rows`].
 //!
 //! A driver never chooses (no "latest", no default target), never writes the journal, never prints.
 
@@ -18,6 +18,7 @@ use muster_types::{
     event::Watcher,
     facts::ComponentFacts,
     plan::SwapMove,
+    rescue::{RowSelection, RowsFound, TriggerUse},
     wal::{Reached, ReceiverStatus, Replay},
 };
 
@@ -27,6 +28,7 @@ use crate::{
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
     postgres::PostgresDriver,
+    rescue::{Inserted, RowInsertion, RowSearch, no_rows},
     server::ServerPlaces,
     sqlite::SqliteDriver,
 };
@@ -177,6 +179,42 @@ pub trait ComponentDriver: Send + Sync {
         _server: Option<&ServerFacts>,
     ) -> Result<(), DriverError> {
         Ok(())
+    }
+
+    /// Refuses rows that cannot be brought back, by a look at the source alone: before anything is restored.
+    ///
+    /// # Errors
+    /// `Input`: no such table, no condition, a kind without rows. `Conflict`: no key, a right that is missing.
+    /// `Unavailable`: the source does not answer.
+    fn check_rows(
+        &self,
+        _selection: &RowSelection,
+        _triggers: TriggerUse,
+        _watcher: &dyn Watcher,
+    ) -> Result<(), DriverError> {
+        Err(no_rows())
+    }
+
+    /// Compares restored files with the source, and keeps every row that is missing there in a file.
+    ///
+    /// Changes the restored files, and only reads the source. May be called again after a crash.
+    ///
+    /// # Errors
+    /// As [`Self::check_rows`]; `Conflict`: a table has other columns now than then.
+    fn find_rows(&self, _search: &RowSearch<'_>, _watcher: &dyn Watcher) -> Result<RowsFound, DriverError> {
+        Err(no_rows())
+    }
+
+    /// Inserts rows that were found, all of them or none; never a second time.
+    ///
+    /// # Errors
+    /// `Conflict`: the source has changed since they were found. `Corrupt`: the file is not the one that was kept.
+    fn insert_rows(
+        &self,
+        _insertion: &RowInsertion<'_>,
+        _watcher: &dyn Watcher,
+    ) -> Result<Inserted, DriverError> {
+        Err(no_rows())
     }
 
     /// Fails when a process has one of the component's files open; names the processes.

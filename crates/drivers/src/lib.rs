@@ -11,6 +11,7 @@ pub mod foreign;
 pub mod look;
 pub mod postgres;
 pub mod processes;
+pub mod rescue;
 pub mod server;
 pub mod services;
 mod space;

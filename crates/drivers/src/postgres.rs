@@ -8,9 +8,9 @@
 //! repository ─► files ─► prepare ─► scratch server ─► verified ─► swap
 //! ```
 //!
-//! The server is only read: a temporary slot keeps the log while a backup runs, and ends with its session.
+//! The server is only read, but for `rescue`: a temporary slot keeps the log while a backup runs, and ends with its session.
 //!
-//! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof, `logical` for dumps.
+//! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof, `logical` for dumps, `rescue` for rows.
 
 mod address;
 mod attachments;
@@ -24,6 +24,7 @@ mod place;
 mod ready;
 mod refusal;
 mod replay;
+mod rescue;
 mod role;
 mod scratch;
 mod settings;
@@ -48,6 +49,7 @@ use muster_types::{
     facts::ComponentFacts,
     place::in_server,
     plan::SwapMove,
+    rescue::{RowSelection, RowsFound, TriggerUse},
 };
 
 pub(crate) use self::described::{described, description_file};
@@ -65,6 +67,7 @@ use crate::{
     described::ServerFacts,
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
+    rescue::{Inserted, RowInsertion, RowSearch},
     server::ServerPlaces,
     swap,
 };
@@ -298,6 +301,33 @@ impl ComponentDriver for PostgresDriver {
 
     fn server(&self) -> Option<&dyn ServerPlaces> {
         Some(self)
+    }
+
+    fn check_rows(
+        &self,
+        selection: &RowSelection,
+        triggers: TriggerUse,
+        watcher: &dyn Watcher,
+    ) -> Result<(), DriverError> {
+        rescue::check(&self.address, selection, triggers, watcher)
+    }
+
+    fn find_rows(&self, search: &RowSearch<'_>, watcher: &dyn Watcher) -> Result<RowsFound, DriverError> {
+        let request = rescue::Request {
+            name: &self.name,
+            address: &self.address,
+            bin_dir: self.bin_dir.as_deref(),
+            data_dir: self.data_dir.as_deref(),
+        };
+        rescue::find(&request, search, watcher)
+    }
+
+    fn insert_rows(
+        &self,
+        insertion: &RowInsertion<'_>,
+        watcher: &dyn Watcher,
+    ) -> Result<Inserted, DriverError> {
+        rescue::insert(&self.address, insertion, watcher)
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

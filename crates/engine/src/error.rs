@@ -127,6 +127,9 @@ pub enum EngineError {
     /// What should be put in place is not there.
     #[error("there is nothing to put in place: {} is gone", .0.display())]
     NothingToSwap(PathBuf),
+    /// No comparison says what is to be inserted.
+    #[error("nobody has found out which rows of `{0}` are missing")]
+    NoRowsFound(String),
     /// Stopped by a person or a signal.
     #[error("interrupted")]
     Interrupted,
@@ -151,6 +154,7 @@ impl Explain for EngineError {
             | Self::RunIsOver(_)
             | Self::NotResumable { .. }
             | Self::Superseded { .. }
+            | Self::NoRowsFound(_)
             | Self::NothingToSwap(_) => Kind::Conflict,
             Self::Locked { .. } => Kind::Locked,
             Self::Unknown { .. } => Kind::Config,
@@ -189,6 +193,7 @@ impl Explain for EngineError {
             Self::Superseded { by, .. } => {
                 format!("look at it with `muster show {by}`, then make a new restore")
             }
+            Self::NoRowsFound(_) => "make a new rescue".into(),
             Self::NothingToSwap(_) => "somebody has removed it; restore a backup instead".into(),
             Self::RunIsOver(run) => format!("look at it with `muster show {run}`"),
             Self::SourceDamaged { component, .. } => format!(

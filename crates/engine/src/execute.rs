@@ -6,6 +6,7 @@
 //! Read next: `sweep` for what happens after a `kill -9`, `actions` for what each step does.
 
 mod actions;
+mod rescue;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -99,7 +100,7 @@ fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), Eng
             .plan
             .steps
             .iter()
-            .any(|step| matches!(&step.action, Action::Swap { component: own, .. } if own == component))
+            .any(|step| matches!(&step.action, Action::Swap { component: own, .. } | Action::InsertRows { component: own, .. } if own == component))
     };
     let later = events.iter().skip_while(|event| event.run != *run).find(|event| {
         event.run != *run && matches!(&event.what, What::DataKept { kept } if swaps(&kept.component))
@@ -130,6 +131,7 @@ fn finished(world: &World, record: &fold::RunRecord) -> Result<BTreeSet<String>,
         };
         swaps.push((component, is_over));
     }
+    let is_found = rescue::is_found(record);
     let all_swapped = swaps.iter().all(|(_, is_done)| *is_done);
     let is_swapped =
         |name: &str| swaps.iter().find(|(one, _)| *one == name).is_some_and(|(_, is_done)| *is_done);
@@ -142,6 +144,8 @@ fn finished(world: &World, record: &fold::RunRecord) -> Result<BTreeSet<String>,
         .filter(|(step, _)| match &step.action {
             // What was looked at or started before may have changed since.
             Action::Check { .. } | Action::StartService { .. } => false,
+            // Once the rows are kept, the earlier state is not needed any more.
+            _ if record.plan.verb == Verb::Rescue => is_found,
             Action::StopService { .. } | Action::CheckSpace { .. } => all_swapped,
             Action::RestoreBeside { component, .. }
             | Action::Load { component, .. }
@@ -170,7 +174,14 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
             Action::StopService { service } | Action::StartService { service, .. } => {
                 want(format!("service-{service}"), true);
             }
-            Action::Forget { .. } | Action::FreeSpace => want("repository".into(), true),
+            // Beside a backup, but neither beside another rescue nor beside a restore.
+            Action::InsertRows { component, .. } => {
+                want(format!("component-{component}"), false);
+                want(format!("rescue-{component}"), true);
+            }
+            Action::Forget { .. } | Action::FreeSpace | Action::FreeWal { .. } => {
+                want("repository".into(), true);
+            }
             Action::RestoreBeside { .. } | Action::SetPin { .. } => want("repository".into(), false),
             _ => {}
         }

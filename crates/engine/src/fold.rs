@@ -12,6 +12,7 @@ use muster_types::{
     objective::{ObjectiveKind, ObjectiveRow, Verdict},
     plan::{Action, KeptData, Plan, Verb},
     report::{RunReport, StepReport, StepState},
+    rescue::Rescue,
 };
 
 /// A run as the journal tells it, with its plan.
@@ -82,6 +83,7 @@ fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> Ru
         backups: Vec::new(),
         proofs: Vec::new(),
         replays: Vec::new(),
+        rescue: None,
         checks: Vec::new(),
         warnings: Vec::new(),
         notes: plan.notes.clone(),
@@ -122,6 +124,14 @@ fn apply(record: &mut RunRecord, event: &Event) {
         What::BackupTaken { backup } => report.backups.push((**backup).clone()),
         What::ProofEnded { proof, .. } => report.proofs.push(proof.clone()),
         What::Replayed { replayed } => report.replays.push(replayed.clone()),
+        What::RowsFound { found } => {
+            report.rescue = Some(Rescue { found: (**found).clone(), is_inserted: false });
+        }
+        What::RowsInserted { .. } => {
+            if let Some(rescue) = &mut report.rescue {
+                rescue.is_inserted = true;
+            }
+        }
         What::Checked { result } => report.checks.push(result.clone()),
         What::RunEnded { outcome } => {
             report.ended_at = Some(event.at);
@@ -132,6 +142,7 @@ fn apply(record: &mut RunRecord, event: &Event) {
         }
         What::RunBegun { .. }
         | What::BackupsForgotten { .. }
+        | What::CommitIntent { .. }
         | What::DataKept { .. }
         | What::KeptDataReleased { .. } => {}
     }

@@ -76,6 +76,16 @@ pub enum PlanError {
         /// The component.
         component: String,
     },
+    /// Rows are compared with a server that was started on the earlier state; a dump is none.
+    #[error(
+        "backup {backup} of `{component}` is a dump: rows are brought back from backups of the whole cluster"
+    )]
+    RowsOfDump {
+        /// The backup's short id.
+        backup: String,
+        /// The component.
+        component: String,
+    },
     /// The backup does not fit the target's shape.
     #[error("backup {backup} holds {found} paths, but `{component}` has {expected}")]
     OtherShape {
@@ -127,6 +137,7 @@ impl Explain for PlanError {
             Self::OtherIdentity { .. }
             | Self::TargetNotEmpty { .. }
             | Self::InUse { .. }
+            | Self::RowsOfDump { .. }
             | Self::OtherShape { .. } => Kind::Conflict,
             Self::NoPlace { .. } => Kind::Config,
         }
@@ -162,6 +173,10 @@ impl Explain for PlanError {
             Self::NoPlace { .. } => {
                 "add `data_dir: /var/lib/postgresql/15/main` to it, or restore with `--into FOLDER`".into()
             }
+            Self::RowsOfDump { backup, component } => format!(
+                "take the rows from it by hand: `muster restore {component} --to {backup} --into FOLDER`, then \
+                 `pg_restore --data-only --table TABLE` into a database of its own"
+            ),
             Self::OtherShape { .. } => "restore it elsewhere with `--into PATH`".into(),
             Self::NothingKept { .. } => "list the runs with `muster runs`".into(),
         };

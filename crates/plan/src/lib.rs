@@ -18,6 +18,7 @@ pub mod pin;
 pub mod prove;
 pub mod prune;
 pub mod reach;
+pub mod rescue;
 pub mod restore;
 pub mod retention;
 pub mod runbook;

@@ -12,8 +12,8 @@ use muster_types::{
 };
 
 use crate::{
-    reach::replay_of,
-    restore::{WAL_FOLDER, replay_bytes},
+    reach::{replay_of, size_bytes},
+    restore::{SPARE_BYTES, WAL_FOLDER},
     scope::{Scope, step},
 };
 
@@ -74,7 +74,7 @@ fn fill(
     replay: Option<&Replay>,
 ) -> Vec<Step> {
     let component = &backup.record.identity.component;
-    let need_bytes = backup.record.size_bytes + replay.map_or(0, replay_bytes) + (16 << 20);
+    let need_bytes = size_bytes(backup, replay) + SPARE_BYTES;
     let mut steps = vec![
         step(
             format!("space:{group}"),

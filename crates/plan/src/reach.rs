@@ -82,6 +82,21 @@ impl<'a> Way<'a> {
     pub fn of(backup: &'a Backup) -> Self {
         Self { backup, replay: None, state_at: backup.record.consistent_at, note: None }
     }
+
+    /// Returns the bytes that are written to get there, at most.
+    pub fn size_bytes(&self) -> u64 {
+        size_bytes(self.backup, self.replay.as_ref())
+    }
+}
+
+/// Bytes that a backup and its log take where they are restored, at most.
+pub(crate) fn size_bytes(backup: &Backup, replay: Option<&Replay>) -> u64 {
+    let log = replay.map_or(0, |replay| {
+        // Behind the archived log the server writes a segment of its own.
+        let segment = replay.lines.last().map_or(0, |line| line.segment());
+        replay.to.map_or(0, |to| to.0.saturating_sub(replay.from.0)) + 2 * segment
+    });
+    backup.record.size_bytes + log
 }
 
 /// Finds the way to a target: a backup alone, or with the log behind it where there is any.

@@ -37,12 +37,12 @@ use crate::{
     PlanError, RecoveryTarget,
     objectives::{EffectiveObjective, objectives},
     origin::{check_identity, is_dump},
-    reach::{Way, way},
+    reach::{Way, size_bytes, way},
     scope::{Scope, step},
 };
 
 /// Room that must stay free beside what a restore writes.
-const SPARE_BYTES: u64 = 16 << 20;
+pub(crate) const SPARE_BYTES: u64 = 16 << 20;
 /// How long a service may take to become ready when the configuration does not say.
 pub(crate) const READY_WITHIN: Span = Span::from_secs(60);
 /// How long a smoke check may take to pass after the start.
@@ -175,7 +175,7 @@ impl Pair<'_> {
 
     /// Bytes that are written, at most.
     fn size_bytes(&self) -> u64 {
-        self.backup.record.size_bytes + self.replay.as_ref().map_or(0, replay_bytes)
+        size_bytes(self.backup, self.replay.as_ref())
     }
 
     fn note(&self) -> String {
@@ -386,13 +386,6 @@ fn swap(pair: &Pair<'_>, layout: Layout) -> Step {
         format!("put the restored {name} in place, keep the old one beside"),
         Action::Swap { component: name.clone(), holder: layout.holder, moves: layout.moves },
     )
-}
-
-/// Bytes that a replay needs beside the backup, at most.
-pub(crate) fn replay_bytes(replay: &Replay) -> u64 {
-    // Behind the archived log the server writes a segment of its own.
-    let segment = replay.lines.last().map_or(0, |line| line.segment());
-    replay.to.map_or(0, |to| to.0.saturating_sub(replay.from.0)) + 2 * segment
 }
 
 /// The checks that confirm that the platform works, for the end of a run.

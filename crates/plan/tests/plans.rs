@@ -5,6 +5,8 @@
 mod dumps;
 #[path = "plans/reach.rs"]
 mod reach;
+#[path = "plans/rescue.rs"]
+mod rescue;
 
 use std::path::PathBuf;
 

@@ -12,6 +12,7 @@ use crate::{
     explain::Kind,
     facts::ProofFact,
     plan::{KeptData, Plan},
+    rescue::RowsFound,
     wal::Replayed,
 };
 
@@ -93,6 +94,23 @@ pub enum What {
         /// How far, beside how far it was asked for.
         replayed: Replayed,
     },
+    /// Rows that are missing in production were found, and kept in a file. Durable before any of them is inserted.
+    RowsFound {
+        /// What and where.
+        found: Box<RowsFound>,
+    },
+    /// A transaction with these rows is about to be committed. Durable before it is.
+    CommitIntent {
+        /// The component.
+        component: String,
+        /// The transaction, as the server numbers it.
+        transaction: String,
+    },
+    /// The rows that were found stand in production.
+    RowsInserted {
+        /// The component.
+        component: String,
+    },
     /// A swap kept the old data.
     DataKept {
         /// What and where.
@@ -149,6 +167,9 @@ impl What {
             | Self::DataKept { .. }
             | Self::KeptDataReleased { .. }
             | Self::Replayed { .. }
+            | Self::RowsFound { .. }
+            | Self::CommitIntent { .. }
+            | Self::RowsInserted { .. }
             | Self::RunEnded { .. } => {}
         }
     }

@@ -18,6 +18,7 @@ pub mod objective;
 pub mod place;
 pub mod plan;
 pub mod report;
+pub mod rescue;
 pub mod secret;
 pub mod text;
 pub mod units;

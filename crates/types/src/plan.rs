@@ -15,6 +15,7 @@ use crate::{
     backup::{BackupId, Identity, RunId, Witness},
     config::Assertion,
     objective::ObjectiveRow,
+    rescue::{RowSelection, TriggerUse},
     wal::{LineId, Lsn, Replay},
 };
 
@@ -36,6 +37,8 @@ pub enum Verb {
     Verify,
     /// Pin a backup, or take its pin away.
     Pin,
+    /// Bring deleted rows back.
+    Rescue,
 }
 
 impl Verb {
@@ -49,6 +52,7 @@ impl Verb {
             Self::Prune => "prune",
             Self::Verify => "verify",
             Self::Pin => "pin",
+            Self::Rescue => "rescue",
         }
     }
 }
@@ -233,6 +237,26 @@ pub enum Action {
         replay: Replay,
         /// The folder.
         into: PathBuf,
+    },
+    /// Compares restored files with production, and keeps every row that is missing there.
+    FindRows {
+        /// The component.
+        component: String,
+        /// Where the earlier state was written, in the order of the backup's paths.
+        places: Vec<PathBuf>,
+        /// Which rows are meant.
+        selection: RowSelection,
+        /// The folder in which the rows are kept.
+        keep: PathBuf,
+        /// Whether their triggers will fire: without, the role needs other rights.
+        triggers: TriggerUse,
+    },
+    /// Inserts the rows that were found, in one transaction.
+    InsertRows {
+        /// The component.
+        component: String,
+        /// Whether triggers fire.
+        triggers: TriggerUse,
     },
     /// Puts the restored state in place; the old one is kept beside.
     Swap {

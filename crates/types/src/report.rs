@@ -12,6 +12,7 @@ use crate::{
     facts::ProofFact,
     objective::ObjectiveRow,
     plan::{Mode, Verb},
+    rescue::Rescue,
     wal::Replayed,
 };
 
@@ -49,6 +50,9 @@ pub struct RunReport {
     /// Logs that it replayed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replays: Vec<Replayed>,
+    /// Rows that it has found missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescue: Option<Rescue>,
     /// Checks that it ran.
     pub checks: Vec<CheckResult>,
     /// Warnings.

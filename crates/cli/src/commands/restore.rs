@@ -111,7 +111,7 @@ pub(crate) fn make_plan(world: &World, args: &RestoreArgs) -> Result<(RunId, Pla
         return Ok((request.run, plan));
     }
     let options = RestoreOptions {
-        target: parse_target(&args.to)?,
+        target: parse_target(&args.to, "--to")?,
         destination: destination(world, scope, &facts, args)?,
         replace: args.replace,
         failed_at: args.failed_at.as_deref().map(|text| parse_past(text, facts.now)).transpose()?,
@@ -141,7 +141,7 @@ fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
 }
 
 /// What looks like a time and is none is not an id: a person who mistypes one must not get another state.
-fn parse_target(text: &str) -> Result<RecoveryTarget, Failure> {
+pub(super) fn parse_target(text: &str, option: &str) -> Result<RecoveryTarget, Failure> {
     let target = text.parse::<RecoveryTarget>().unwrap_or(RecoveryTarget::Latest);
     let is_date =
         text.len() >= 8 && text.bytes().take(4).all(|b| b.is_ascii_digit()) && text.as_bytes()[4] == b'-';
@@ -156,7 +156,7 @@ fn parse_target(text: &str) -> Result<RecoveryTarget, Failure> {
         }
         RecoveryTarget::Named(name) if name.is_empty() => Err(Failure::new(
             Kind::Input,
-            "`--to` is empty",
+            format!("`{option}` is empty"),
             "give `latest`, `latest-proven`, a time, a backup's id or its label",
         )),
         target => Ok(target),
@@ -210,7 +210,7 @@ fn destination(
     };
     let into = std::path::absolute(into).map_err(|error| fail(into, error))?;
     // The shape of the backup decides how many places are needed, not today's configuration.
-    let target = parse_target(&args.to)?;
+    let target = parse_target(&args.to, "--to")?;
     let component = &facts.components[0].name;
     let backup = way(facts, component, &target, args.timeline)?.backup;
     let targets = targets_into(scope, backup, &into, into.is_dir());

@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global, args: &ResumeArgs) -> Result<Answer, Failure>
             "list them with `muster runs`",
         )
     })?;
-    if matches!(record.plan.verb, Verb::Restore | Verb::Undo | Verb::Prune) {
+    if matches!(record.plan.verb, Verb::Restore | Verb::Undo | Verb::Prune | Verb::Rescue) {
         let question = format!("this continues the {} of run {}", record.plan.verb.word(), record.report.run);
         confirm(args.yes, &question, record.plan.verb.word())?;
     }

@@ -24,6 +24,7 @@ mod objectives;
 mod platform;
 mod postgres;
 mod recovery;
+mod rescue;
 mod s3;
 mod story;
 mod surveys;

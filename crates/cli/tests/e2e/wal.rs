@@ -23,13 +23,13 @@ use crate::postgres::Cluster;
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A cluster whose log is received.
-struct Streamed {
-    cluster: Cluster,
+pub(crate) struct Streamed {
+    pub(crate) cluster: Cluster,
     receiver: Option<Running>,
 }
 
 impl Streamed {
-    fn new(builder: Builder) -> Self {
+    pub(crate) fn new(builder: Builder) -> Self {
         Self::of(Cluster::new(builder))
     }
 
@@ -60,14 +60,14 @@ impl Streamed {
         self.receiver = None;
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let mut receiver = self.receiver.take().unwrap();
         receiver.signal(Signal::TERM);
         receiver.wait(DEADLINE).assert_exit(0);
     }
 
     /// Waits until everything that the server has is durable in the archive.
-    fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         let wanted = self.cluster.server.lsn();
         let receiver = self.receiver.as_mut().unwrap();
         wait_for("the archive to catch up", DEADLINE, || {
@@ -212,7 +212,7 @@ fn numbers(server: &Postgres) -> Vec<u32> {
     rows.lines().map(|line| line.parse().unwrap()).collect()
 }
 
-fn server_time(server: &Postgres) -> Timestamp {
+pub(crate) fn server_time(server: &Postgres) -> Timestamp {
     let text = server.psql(
         "postgres",
         "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
@@ -221,7 +221,7 @@ fn server_time(server: &Postgres) -> Timestamp {
 }
 
 /// Waits until the archive says that it held everything at a time.
-fn await_reach(streamed: &Streamed, time: Timestamp) {
+pub(crate) fn await_reach(streamed: &Streamed, time: Timestamp) {
     wait_for("the archive to reach a time", DEADLINE, || {
         let reach = streamed.cluster.run(&["reach", "database", "--quick", "--json"]).json();
         let stretches = reach["components"][0]["stretches"].as_array()?.clone();

@@ -167,7 +167,7 @@ pub(super) fn unknown_witness(name: &str, what: &str) -> DriverError {
 }
 
 /// What the backup says of its server; a backup without it is of its major version at least.
-fn server(data: &Path, major: u32) -> Server {
+pub(super) fn server(data: &Path, major: u32) -> Server {
     let told = fs::read(data.join(settings::FOLDER).join(settings::SERVER)).ok();
     let told: Option<Server> = told.and_then(|json| serde_json::from_slice(&json).ok());
     let mut server = told.unwrap_or_default();

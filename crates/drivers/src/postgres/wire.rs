@@ -11,6 +11,7 @@
 //! It never retries and never chooses another server. Read next: `wire/socket.rs`, `refusal.rs` for what errors say,
 //! `base_backup.rs`.
 
+pub(super) mod copy;
 mod socket;
 
 use std::{

@@ -5,6 +5,7 @@ use std::path::Path;
 use muster_drivers::{
     checks,
     component::{Verification, Verified},
+    rescue::RowSearch,
     server::Told,
     services,
 };
@@ -75,45 +76,61 @@ impl Executor<'_> {
                 let summary = format!("{} segments, {}", fetched.segments, ByteSize(fetched.bytes));
                 Ok(StepEffect { summary: Some(summary), events: Vec::new() })
             }
+            Action::FindRows { component, places, selection, keep, triggers } => {
+                let search = RowSearch { places, selection, keep, triggers: *triggers };
+                self.find_rows(component, &search)
+            }
+            Action::InsertRows { component, triggers } => self.insert_rows(component, *triggers),
             Action::Swap { component, holder, moves } => self.swap(component, *holder, moves),
             Action::Check { check, within } => self.check(check, *within),
             Action::RemoveScratch { path } => {
                 remove_tree(path).map_err(state_error("remove", path))?;
                 Ok(StepEffect::default())
             }
+            Action::Forget { .. } | Action::FreeSpace | Action::FreeWal { .. } | Action::SetPin { .. } => {
+                self.keep_house(&step.action)
+            }
+            Action::ReleaseKept { kept } => self.release(kept),
+        }
+    }
+
+    /// What a run does to the repository besides backing up.
+    fn keep_house(&self, action: &Action) -> Result<StepEffect, EngineError> {
+        let repo = &self.world.repo;
+        let said = |summary: String, events| Ok(StepEffect { summary: Some(summary), events });
+        match action {
             Action::Forget { backups } => {
-                self.world.repo.forget(backups)?;
+                repo.forget(backups)?;
                 let events = vec![What::BackupsForgotten { backups: backups.clone() }];
-                Ok(StepEffect { summary: Some(format!("{} backups forgotten", backups.len())), events })
+                said(format!("{} backups forgotten", backups.len()), events)
             }
-            Action::FreeSpace => {
-                let stats = self.world.repo.free_space(false)?;
-                Ok(StepEffect { summary: Some(stats.to_string()), events: Vec::new() })
-            }
+            Action::FreeSpace => said(repo.free_space(false)?.to_string(), Vec::new()),
             Action::FreeWal { needs } => {
                 let needed: Vec<_> = needs
                     .iter()
                     .map(|need| (need.system_identifier.clone(), need.line, need.first))
                     .collect();
-                let freed = self.world.repo.wal().remove_before(&needed)?;
-                Ok(StepEffect { summary: Some(format!("{} freed", ByteSize(freed))), events: Vec::new() })
+                let freed = repo.wal().remove_before(&needed)?;
+                said(format!("{} freed", ByteSize(freed)), Vec::new())
             }
             Action::SetPin { backup, pin } => {
-                self.world.repo.set_pin(backup, *pin)?;
+                repo.set_pin(backup, *pin)?;
                 Ok(StepEffect::default())
             }
-            Action::ReleaseKept { kept } => {
-                // A server that does not answer keeps it, and the next prune tries again.
-                let places = Places::of(self.world, &kept.component, kept.holder)?;
-                for one in &kept.moves {
-                    places.is_there(&one.kept)?;
-                }
-                // Told before it is done: a half-removed state must never be offered to `--undo`.
-                self.emit(released(kept))?;
-                remove_kept(self.world, kept)?;
-                Ok(StepEffect::default())
-            }
+            _ => Ok(StepEffect::default()),
         }
+    }
+
+    fn release(&self, kept: &KeptData) -> Result<StepEffect, EngineError> {
+        // A server that does not answer keeps it, and the next prune tries again.
+        let places = Places::of(self.world, &kept.component, kept.holder)?;
+        for one in &kept.moves {
+            places.is_there(&one.kept)?;
+        }
+        // Told before it is done: a half-removed state must never be offered to `--undo`.
+        self.emit(released(kept))?;
+        remove_kept(self.world, kept)?;
+        Ok(StepEffect::default())
     }
 
     fn back_up(
