@@ -93,7 +93,7 @@ pub struct RestoreOptions {
 /// so that services never start on a mixture.
 ///
 /// # Errors
-/// Those of [`choose`]; `OtherIdentity` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
+/// Those of [`way`]; `OtherIdentity` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
 pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result<Plan, PlanError> {
     let pairs: Vec<Pair<'_>> = facts
         .components
