@@ -192,15 +192,20 @@ fn follow(archive: &WalFacts, last: &WalLine, backup: &Backup, timeline: u32, st
     let from = stop.segment_start(segment);
     let mut begin = from;
     let mut older_commit = None;
-    // When the parent had nothing more than what its child goes on from, the child begins where the parent ends.
-    let mut parent_to = None;
+    // A child that goes on from all that its parent has leads wherever the parent leads. Only where the parent has more,
+    // somebody has gone back, and then the child is the right way from the moment on at which it began.
+    let mut began_at = backup.record.consistent_at;
+    let mut has_more = false;
     for (line, fork) in chain.iter().zip(&forks) {
         let range = holding(line, begin)?;
+        if has_more {
+            began_at = range.begun_at;
+        }
+        has_more = range.end > fork.at;
         if range.end < fork.at {
             return None;
         }
         older_commit = older_commit.max(range.newest_commit);
-        parent_to = (range.end <= fork.at).then_some(range.as_of);
         begin = fork.at.segment_start(segment);
     }
     let range = holding(last, begin)?;
@@ -218,11 +223,7 @@ fn follow(archive: &WalFacts, last: &WalLine, backup: &Backup, timeline: u32, st
         to: range.as_of.max(consistent),
         to_lsn: range.end,
         newest_commit: range.newest_commit,
-        began_at: if forks.is_empty() {
-            consistent
-        } else {
-            parent_to.unwrap_or(range.begun_at).min(range.begun_at)
-        },
+        began_at: if has_more { range.begun_at } else { began_at },
         replay: Replay {
             system_identifier: archive.system_identifier.clone(),
             lines: chain.iter().map(|line| line.id).collect(),

@@ -60,7 +60,7 @@ pub struct Piece<'a> {
     pub newest_commit: Option<Timestamp>,
     /// By the server's clock, when its first byte was sent, UTC.
     pub begun_at: Timestamp,
-    /// By the server's clock, when its last byte was sent, UTC.
+    /// By the server's clock: every commit up to then is in the log up to here, UTC.
     pub as_of: Timestamp,
 }
 

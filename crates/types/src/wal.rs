@@ -131,7 +131,7 @@ pub struct WalRange {
     pub begun_at: Timestamp,
     /// The newest commit or abort in it by the server's clock, UTC; none: there is none in it.
     pub newest_commit: Option<Timestamp>,
-    /// By the server's clock, when its last byte was sent, UTC.
+    /// By the server's clock: every commit up to then is in it, UTC.
     pub as_of: Timestamp,
 }
 

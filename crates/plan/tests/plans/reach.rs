@@ -104,6 +104,16 @@ fn a_time_goes_along_the_timeline_that_the_server_was_on_then() {
 }
 
 #[test]
+fn a_child_that_goes_on_from_all_that_its_parent_has_is_the_way_to_every_time() {
+    let mut facts = story();
+    // A promotion: timeline 1 ends where 2 begins. What is on 2 was sent long after it was written.
+    facts.wal[0].lines[0].ranges[0].end = Lsn(5 * MIB + 9);
+    for time in ["2026-05-20T10:50:00Z", "2026-05-20T11:15:00Z", "2026-05-20T11:40:00Z"] {
+        assert_eq!(to(&facts, at(time), None).unwrap(), (2, ReplayUntil::Time(super::time(time))));
+    }
+}
+
+#[test]
 fn nothing_behind_a_gap_is_reached_until_there_is_a_new_backup() {
     let mut facts = story();
     facts.wal[0].lines = vec![line(

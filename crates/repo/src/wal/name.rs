@@ -16,7 +16,7 @@ pub struct PieceName {
     pub newest_commit: Option<Timestamp>,
     /// By the server's clock, when its first byte was sent, UTC.
     pub begun_at: Timestamp,
-    /// By the server's clock, when its last byte was sent, UTC.
+    /// By the server's clock: every commit up to then is in the log up to here, UTC.
     pub as_of: Timestamp,
     /// Bytes of its file.
     pub stored_bytes: u64,

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::SignedDuration;
 use muster_types::{
     Clock, Kind, Lsn, Timestamp,
     wal::{LineId, WalMark},
@@ -25,6 +26,9 @@ use crate::DriverError;
 
 /// How long bytes are collected before they are written.
 const COLLECTED: Duration = Duration::from_millis(300);
+/// A commit has its time a moment before the server knows that its record is on the disk, so a server that has no more
+/// to send at a time may still have commits of the moment before.
+const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(1);
 /// The longest stretch, in bytes: a segment of most servers.
 const STRETCH_MAX: u64 = 16 << 20;
 
@@ -47,13 +51,17 @@ pub(super) struct Collector<'a> {
     commits: VecDeque<(Lsn, Timestamp)>,
     server: Lsn,
     sent_at: Option<Timestamp>,
+    /// The server writes this line now; the end of an earlier one says nothing of what it has.
+    is_current: bool,
+    /// The time of the newest state that is whole in what was handed on.
+    as_of: Option<Timestamp>,
     /// When the server has said where it is, by this host's clock.
     heard_at: Option<Timestamp>,
     clock: &'a dyn Clock,
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(leg: &Leg, clock: &'a dyn Clock) -> Self {
+    pub(super) fn new(leg: &Leg, is_current: bool, clock: &'a dyn Clock) -> Self {
         Self {
             line: leg.line,
             at: leg.from,
@@ -67,6 +75,8 @@ impl<'a> Collector<'a> {
             commits: VecDeque::new(),
             server: Lsn::default(),
             sent_at: None,
+            is_current,
+            as_of: leg.known.names.iter().map(|name| name.as_of).max(),
             heard_at: None,
             clock,
         }
@@ -75,6 +85,16 @@ impl<'a> Collector<'a> {
     /// Where the server was when it last said so.
     pub(super) fn server(&self) -> Lsn {
         self.server
+    }
+
+    /// Tells whether everything before a position is all that the server had when it last said so.
+    pub(super) fn is_complete(&self, durable: Lsn) -> bool {
+        self.is_current && durable >= self.server
+    }
+
+    /// The server goes on along another line.
+    pub(super) fn end_line(&mut self) {
+        self.is_current = false;
     }
 
     /// When it said so, by this host's clock.
@@ -164,8 +184,12 @@ impl<'a> Collector<'a> {
         let newest_commit = self.newest_commit.take();
         self.commits.extend(newest_commit.map(|commit| (self.at, commit)));
         let start = Lsn(self.at.0 - content.len() as u64);
-        let as_of = self.sent_at.unwrap_or_else(|| self.clock.now());
-        let begun_at = self.begun_at.take().unwrap_or(as_of);
+        let begun_at = self.begun_at.take().unwrap_or_else(|| self.clock.now());
+        // What is sent late is old: only when there is no more the server's clock says how new it is.
+        let told = self.complete_at().filter(|_| self.is_complete(self.at));
+        let as_of = [newest_commit, told, self.as_of].into_iter().flatten().max();
+        self.as_of = as_of;
+        let as_of = as_of.unwrap_or_default();
         Some(Stretch { line: self.line, start, content, newest_commit, begun_at, as_of })
     }
 
@@ -183,8 +207,14 @@ impl<'a> Collector<'a> {
     /// Says where the stream is, for a mark; it holds when everything that was handed on is durable.
     pub(super) fn mark(&self) -> (LineId, WalMark) {
         let end = Lsn(self.end().0 - self.buffer.len() as u64);
-        let at = self.sent_at.unwrap_or_else(|| self.clock.now());
-        (self.line, WalMark { end, at, is_complete: end >= self.server })
+        let told = self.complete_at().filter(|_| self.is_complete(end));
+        let at = told.max(self.as_of).unwrap_or_default();
+        (self.line, WalMark { end, at, is_complete: told.is_some() })
+    }
+
+    /// Every commit before this time was sent, when the server had no more to send.
+    fn complete_at(&self) -> Option<Timestamp> {
+        self.sent_at?.checked_sub(IN_FLIGHT).ok()
     }
 
     /// Returns the newest commit that is durable when everything before `durable` is.
@@ -194,5 +224,45 @@ impl<'a> Collector<'a> {
             newest = newest.max(self.commits.pop_front().map(|(_, commit)| commit));
         }
         newest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use muster_types::FixedClock;
+
+    use super::*;
+    use crate::postgres::wal::writer::Joined;
+
+    const START: Lsn = Lsn(1 << 20);
+
+    fn time(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// What a stretch of 100 bytes says of its time, when the server was at `server` and said so at second 1000.
+    fn as_of(is_current: bool, server: u64) -> Timestamp {
+        let line = LineId { timeline: 1, history: 0, segment_bits: 20 };
+        let leg = Leg { line, from: START, known: Joined::default(), history: None };
+        let clock = FixedClock(time(5000));
+        let mut collector = Collector::new(&leg, is_current, &clock);
+        let (sender, _jobs) = sync_channel(1);
+        collector.hear(Lsn(server), Some(time(1000)));
+        collector.take(START, &[0; 100], &sender).unwrap();
+        assert!(!collector.mark().1.is_complete, "bytes are still here");
+        let as_of = collector.cut().unwrap().as_of;
+        assert_eq!(collector.mark().1.is_complete, is_current && server <= START.0 + 100);
+        as_of
+    }
+
+    #[test]
+    fn what_is_sent_late_is_not_taken_for_new() {
+        assert_eq!(as_of(true, START.0 + 100), time(999));
+        // The server has more: the clock says nothing of what has come.
+        assert_eq!(as_of(true, START.0 + 101), time(0));
+        // An earlier timeline: the server writes another one by now.
+        assert_eq!(as_of(false, START.0 + 100), time(0));
     }
 }

@@ -73,13 +73,14 @@ pub(crate) fn push(repo: &Repo, file: &Path, clock: &dyn Clock) -> Result<String
     begin_line(wal, &system, line, &history, header.start)?;
     let mut records = Records::new(header.start, header.segment);
     records.read(&content[..used]);
-    let now = clock.now();
+    let newest_commit = records.take_newest_commit();
     let piece = Piece {
         start: header.start,
         content: &content[..used],
-        newest_commit: records.take_newest_commit(),
-        begun_at: now,
-        as_of: now,
+        newest_commit,
+        begun_at: clock.now(),
+        // The server has more by now: nothing newer than what is in it is known to be whole.
+        as_of: newest_commit.unwrap_or_default(),
     };
     wal.write(&system, line, &piece).map_err(told)?;
     Ok(format!("{name} archived"))

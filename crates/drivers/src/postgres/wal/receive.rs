@@ -303,7 +303,8 @@ impl Session<'_> {
             let reason = format!("the repository: {error}");
             (self.tell)(&|status| status.state = ReceiverState::Waiting(reason.clone()));
         };
-        let mut collector = Collector::new(&leg, self.request.clock.as_ref());
+        let is_current = leg.line.timeline == system.timeline;
+        let mut collector = Collector::new(&leg, is_current, self.request.clock.as_ref());
         let writer = Writer {
             wal,
             system: &system.identifier,
@@ -364,7 +365,10 @@ impl Session<'_> {
                     collector.hear(server_end, sent_at);
                     wants_reply = asks;
                 }
-                Some(Part::End) => return Ok(()),
+                Some(Part::End) => {
+                    collector.end_line();
+                    return Ok(());
+                }
             }
             if collector.is_due()
                 && let Some(stretch) = collector.cut()
@@ -403,7 +407,7 @@ impl Session<'_> {
             if durable > status.durable {
                 status.state = ReceiverState::Streaming;
             }
-            if durable >= collector.server() {
+            if collector.is_complete(durable) {
                 status.complete_at = collector.heard_at().or(status.complete_at);
                 status.state = ReceiverState::Streaming;
             }
