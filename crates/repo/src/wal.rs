@@ -229,7 +229,10 @@ impl Wal<'_> {
     /// # Errors
     /// The repository cannot be listed or asked.
     pub fn facts(self) -> Result<(Vec<WalFacts>, Vec<Finding>), RepoError> {
-        let files = self.files()?;
+        self.facts_of(&self.files()?)
+    }
+
+    fn facts_of(self, files: &Files) -> Result<(Vec<WalFacts>, Vec<Finding>), RepoError> {
         let mut findings: Vec<Finding> = files
             .strange
             .iter()

@@ -277,6 +277,12 @@ impl<'n> Reading<'n> {
         })
     }
 
+    /// The headings above a section, itself first, in one line; without the title of the document.
+    pub(super) fn titles(&self, section: usize) -> String {
+        let below = self.chain(section).filter(|one| one.level > 1).map(|one| one.title.as_str());
+        below.collect::<Vec<_>>().join(" ")
+    }
+
     /// The numbers of a section and of those above it.
     pub(super) fn numbers(&self, section: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(Some(section), |at| self.sections.get(*at)?.parent)

@@ -18,8 +18,8 @@ impl Wal<'_> {
         read_data: bool,
         watcher: &dyn Watcher,
     ) -> Result<(Vec<Finding>, Vec<Finding>), RepoError> {
-        let (_, mut findings) = self.facts()?;
         let files = self.files()?;
+        let (_, mut findings) = self.facts_of(&files)?;
         let mut notes = Vec::new();
         if read_data {
             let bytes = files.lines.values().flat_map(|line| &line.pieces).map(|piece| piece.stored_bytes);

@@ -188,11 +188,22 @@ fn sql(content: &str, first: usize, above: Option<&Under>, part: &'static str, f
 }
 
 fn sql_step(text: &str, line: usize, last_line: usize, under: Option<&Under>, part: &'static str) -> Step {
+    Step { class: judge::judge_sql(text), ..plain(StepKind::Sql, text, (line, last_line), under, part) }
+}
+
+/// A step that nothing is known of but what it says and where.
+fn plain(
+    kind: StepKind,
+    text: &str,
+    (line, last_line): (usize, usize),
+    under: Option<&Under>,
+    part: &'static str,
+) -> Step {
     Step {
         line,
         last_line,
-        kind: StepKind::Sql,
-        class: judge::judge_sql(text),
+        kind,
+        class: Class::Unknown,
         text: text.to_owned(),
         under: under.cloned(),
         part,
@@ -218,21 +229,13 @@ pub(super) fn command(
     // What looks and stands under `Verify` is a check.
     let is_check =
         judged.kind == StepKind::Command && judged.class == Class::Observe && part == "verification";
+    let kind = if is_check { StepKind::Check } else { judged.kind };
     Step {
-        line,
-        last_line,
-        kind: if is_check { StepKind::Check } else { judged.kind },
         class: judged.class,
         text: text.trim().to_owned(),
-        under: under.cloned(),
-        part,
-        variant: None,
-        depends_on: None,
-        refers_to: None,
-        placeholders: placeholders::of(text, line).into_iter().map(|(name, _)| name).collect(),
-        details: Vec::new(),
         is_endless: judged.is_endless,
         is_command: judged.kind != StepKind::Manual,
+        ..plain(kind, text, (line, last_line), under, part)
     }
 }
 

@@ -35,12 +35,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// Whether a command stands where something is verified.
 fn verifies(reading: &Reading, shell: &Shell, call: &Call) -> bool {
-    let titles = reading
-        .chain(shell.section)
-        .filter(|one| one.level > 1)
-        .map(|one| one.title.as_str())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let titles = reading.titles(shell.section);
     shell.place == Place::Checklist
         || mentions(&titles, &["verif", "validat", "smoke", "health"])
         || mentions(

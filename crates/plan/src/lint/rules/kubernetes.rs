@@ -314,12 +314,7 @@ fn fault(call: &Call) -> Option<&'static [&'static str]> {
 
 fn drill(reading: &Reading, report: &mut Report) {
     for shell in &reading.shells {
-        let titles = reading
-            .chain(shell.section)
-            .filter(|one| one.level > 1)
-            .map(|one| one.title.as_str())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let titles = reading.titles(shell.section);
         let is_drill = mentions(
             &titles,
             &["drill", "game day", "gameday", "chaos", "dr test", "simulat", "exercise", "test "],
