@@ -4,7 +4,12 @@ mod away;
 mod files;
 mod torture;
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use muster_testkit::{
@@ -295,12 +300,15 @@ fn a_recovery_that_is_killed_anywhere_ends_where_it_was_to_end() {
     insert(&streamed.cluster.server, 10..15);
     streamed.catch_up();
     streamed.stop();
+    let begun = Instant::now();
+    drop(streamed.restore(&time.to_string(), &[]));
+    let whole = begun.elapsed();
     let mut was_killed = 0;
-    for millis in [700, 1500, 2200, 2900, 3600, 4400] {
-        let into = streamed.cluster.platform.sandbox.path().join(format!("killed-{millis}"));
+    for eighths in 1..=6 {
+        let into = streamed.cluster.platform.sandbox.path().join(format!("killed-{eighths}"));
         let args = ["restore", "database", "--to", &time.to_string(), "--into", into.to_str().unwrap()];
         let mut run = streamed.cluster.platform.cli.spawn(&args);
-        if run.kill_after(Duration::from_millis(millis)) {
+        if run.kill_after(whole * eighths / 8) {
             was_killed += 1;
             let runs = streamed.cluster.well(&["runs", "--json"]).json();
             let newest = &runs["runs"][0];
@@ -313,7 +321,7 @@ fn a_recovery_that_is_killed_anywhere_ends_where_it_was_to_end() {
         }
         if into.exists() {
             let restored = Postgres::on(Version::Fifteen, &into).start();
-            assert_eq!(numbers(&restored), (0..10).collect::<Vec<_>>(), "killed after {millis} ms");
+            assert_eq!(numbers(&restored), (0..10).collect::<Vec<_>>(), "killed after {eighths} eighths");
         }
     }
     assert!(was_killed >= 2, "only {was_killed} were killed");
