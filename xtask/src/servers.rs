@@ -33,6 +33,8 @@ const NEEDS: &[Need] = &[
     Need { witness: "/usr/bin/python3", package: "python3" },
     Need { witness: "/usr/bin/pip3", package: "python3-pip" },
     Need { witness: "/usr/bin/unshare", package: "util-linux" },
+    Need { witness: "/usr/sbin/dnsmasq", package: "dnsmasq-base" },
+    Need { witness: "/usr/bin/prometheus", package: "prometheus" },
     Need { witness: "/bin/mount", package: "mount" },
 ];
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use muster_types::Span;
 
 /// Disaster recovery that is proven before it is needed.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Observe the platform: run checks
     Check(CheckArgs),
+    /// Run all checks, and name the runbook that fits what is seen
+    Diagnose(DiagnoseArgs),
     /// Back components up
     Backup(BackupArgs),
     /// List backups
@@ -191,9 +194,28 @@ pub(crate) struct CheckArgs {
     /// Only the checks with this tag
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
+    /// The time that all of them have together; what has not answered by then has failed. Default: each has its own
+    /// `timeout` only
+    #[arg(long, value_name = "SPAN")]
+    pub deadline: Option<Span>,
     /// Show each condition with what was found
     #[arg(long, short = 'v')]
     pub verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiagnoseArgs {
+    /// What you see, in your own words: `database slow`
+    pub words: Vec<String>,
+    /// Documents, or folders of them. Default: `runbooks/` beside the configuration, and the Markdown files beside it
+    #[arg(long = "in", value_name = "PATH")]
+    pub documents: Vec<PathBuf>,
+    /// Run no check: only your words count
+    #[arg(long, requires = "words")]
+    pub no_checks: bool,
+    /// The time that all checks have together. Default: 1m
+    #[arg(long, value_name = "SPAN")]
+    pub deadline: Option<Span>,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ pub(crate) mod backup;
 mod check;
 mod config;
 mod detach;
+mod diagnose;
 mod init;
 mod key;
 mod lint;
@@ -41,6 +42,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Survey(args) => survey::run(global, args),
         Command::Config(command) => config::run(global, command),
         Command::Check(args) => check::run(global, args),
+        Command::Diagnose(args) => diagnose::run(global, args),
         Command::Backup(args) => backup::run(global, args),
         Command::List(args) => list::run(global, args),
         Command::Show(args) => show::run(global, args),

@@ -1,4 +1,4 @@
-//! Observes one thing and judges its conditions: http, tcp, command, sqlite.
+//! Observes one thing and judges its conditions: http, tcp, tls, dns, command, sqlite, disk, file, prometheus, statuspage.
 //!
 //! A [`Check`] of the configuration comes in; a [`CheckResult`] leaves, which says what was found and why it failed.
 //! A failed observation (refused, timed out, not text) is a result too, never an error: a check that cannot look has
@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Check ── validate ──> conditions ──┐
-//!   └── http | tcp | command | sqlite ──> Observation ──> evaluate ──> CheckResult
+//!   └── http | tcp | … | file ──> Observation ──> evaluate ──> CheckResult
 //! ```
 //!
 //! It never changes what it looks at and never waits past the check's timeout.
@@ -14,12 +14,20 @@
 
 mod command;
 mod condition;
+mod disk;
+mod dns;
 mod evaluate;
+mod file;
 mod http;
+mod many;
+mod prometheus;
+mod roots;
 mod sqlite;
 mod tcp;
+mod tls;
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,10 +37,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use muster_types::{Clock, Span, check::CheckResult, config::Check, event::Watcher};
+use muster_types::{Clock, Span, Timestamp, check::CheckResult, config::Check, event::Watcher};
 
 pub use condition::{Condition, ConditionError, Part, Placeholder};
 pub use evaluate::{Observation, evaluate};
+pub use many::run_all;
+
+/// The keys of a check that say what is looked at; exactly one is given.
+pub const KINDS: &[&str] =
+    &["http", "tcp", "tls", "dns", "command", "sqlite", "disk", "file", "prometheus", "statuspage"];
 
 /// How long one observation may take when the check does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,15 +78,34 @@ struct Look<'a> {
     timeout: Duration,
     body_bytes_max: u64,
     is_body_needed: bool,
+    is_certificate_needed: bool,
+    /// Now, since 1970.
+    at: Duration,
 }
 
-/// The one of the four kinds that is given.
+/// The one of the kinds that is given.
 #[derive(Clone, Copy)]
 enum Target<'a> {
     Http(&'a str, &'a Check),
     Tcp(&'a str),
+    Tls(&'a str, Option<&'a Path>),
+    Dns(&'a muster_types::config::DnsCheck),
     Command(&'a [String]),
     Sqlite(&'a muster_types::config::SqliteCheck),
+    Disk(&'a Path),
+    File(&'a Path),
+    Prometheus(&'a muster_types::config::PrometheusCheck, &'a Check),
+    Statuspage(&'a str, &'a Check),
+}
+
+/// What a kind has to be judged by.
+struct Terms {
+    /// `an http`.
+    kind: &'static str,
+    /// What must hold where the check does not say; empty where it must say.
+    defaults: &'static [&'static str],
+    /// What conditions may ask for.
+    placeholders: &'static [&'static str],
 }
 
 /// Why nothing was observed, for people: `no answer within 2s`.
@@ -93,12 +125,19 @@ impl From<String> for Unseen {
 pub fn validate(check: &Check) -> Result<(), CheckConfigError> {
     let target = target(check)?;
     match target {
-        Target::Http(text, check) => http::validate(text, check)?,
+        Target::Http(text, check) | Target::Statuspage(text, check) => http::validate(text, check)?,
         Target::Tcp(address) => tcp::validate(address)?,
+        Target::Tls(address, _) => tls::validate(address)?,
+        Target::Dns(asked) => dns::validate(asked)?,
+        Target::File(path) => file::validate(path)?,
+        Target::Prometheus(asked, check) => prometheus::validate(asked, check)?,
         Target::Command(argv) if argv.first().is_none_or(String::is_empty) => {
             return Err(wrong("the command is empty", "", "give a program and its arguments as a list"));
         }
-        Target::Command(_) | Target::Sqlite(_) => {}
+        Target::Command(_) | Target::Sqlite(_) | Target::Disk(_) => {}
+    }
+    if check.ca.is_some() && !target.has_tls() {
+        return Err(wrong("only a check over TLS has a `ca`", "ca", "remove it"));
     }
     conditions(check, target).map(|_| ())
 }
@@ -114,7 +153,7 @@ pub fn run(name: &str, check: &Check, clock: &dyn Clock, watcher: &dyn Watcher) 
         conditions: Vec::new(),
         error: None,
     };
-    match look_and_judge(check, watcher) {
+    match look_and_judge(check, at, watcher) {
         Ok(conditions) => {
             result.passed = conditions.iter().all(|c| c.passed);
             result.conditions = conditions;
@@ -177,6 +216,7 @@ pub(crate) fn sleep(pause: Duration, watcher: &dyn Watcher) {
 
 fn look_and_judge(
     check: &Check,
+    at: Timestamp,
     watcher: &dyn Watcher,
 ) -> Result<Vec<muster_types::check::ConditionResult>, String> {
     let target = target(check).map_err(|error| error.to_string())?;
@@ -187,6 +227,8 @@ fn look_and_judge(
         timeout: check.timeout.map_or(TIMEOUT, Span::duration),
         body_bytes_max: check.body_limit.map_or(BODY_BYTES_MAX, |limit| limit.0),
         is_body_needed: asks_for(|p| matches!(p, Placeholder::Body(_))),
+        is_certificate_needed: asks_for(|p| *p == Placeholder::CertificateExpiration),
+        at: Duration::from_millis(u64::try_from(at.as_millisecond()).unwrap_or_default()),
     };
     let seen = match look.observe(watcher) {
         Ok(seen) => seen,
@@ -206,12 +248,20 @@ fn look_and_judge(
 
 impl Look<'_> {
     fn observe(&self, watcher: &dyn Watcher) -> Result<Observation, Unseen> {
-        match self.target {
+        let mut seen = match self.target {
             Target::Http(text, check) => http::observe(text, check, self, watcher),
             Target::Tcp(address) => tcp::observe(address, self, watcher),
+            Target::Tls(address, ca) => tls::observe(address, ca, self, watcher),
+            Target::Dns(asked) => dns::observe(asked, self, watcher),
             Target::Command(argv) => command::observe(argv, self, watcher),
             Target::Sqlite(sqlite) => sqlite::observe(sqlite, self, watcher),
-        }
+            Target::Disk(path) => disk::observe(path, self, watcher),
+            Target::File(path) => file::observe(path, self, watcher),
+            Target::Prometheus(asked, check) => prometheus::observe(asked, check, self, watcher),
+            Target::Statuspage(url, check) => http::observe(url, check, self, watcher),
+        }?;
+        seen.at = self.at;
+        Ok(seen)
     }
 
     /// Runs a blocking look in a thread of its own, so that neither its timeout nor a cancel depends on it.
@@ -248,19 +298,97 @@ impl Look<'_> {
     }
 }
 
+impl Target<'_> {
+    fn has_tls(&self) -> bool {
+        matches!(self, Self::Http(..) | Self::Tls(..) | Self::Prometheus(..) | Self::Statuspage(..))
+    }
+
+    fn terms(&self) -> Terms {
+        let of = |kind, defaults, placeholders| Terms { kind, defaults, placeholders };
+        match self {
+            Self::Http(..) => of("an http", &["[STATUS] == 200"], HTTP),
+            Self::Tcp(_) => {
+                of("a tcp", &["[CONNECTED] == true"], &["[CONNECTED]", "[RESPONSE_TIME]", "[IP]"])
+            }
+            // A month is what renewals aim at, a week is what is left to mend one that failed.
+            Self::Tls(..) => of(
+                "a tls",
+                &["[CERTIFICATE_EXPIRATION] > 7d"],
+                &["[CONNECTED]", "[RESPONSE_TIME]", "[IP]", "[CERTIFICATE_EXPIRATION]"],
+            ),
+            // A name that exists without the record that is asked for is NOERROR too.
+            Self::Dns(_) => of(
+                "a dns",
+                &["[DNS_RCODE] == NOERROR", "len([BODY]) > 0"],
+                &["[DNS_RCODE]", "[BODY]", "[CONNECTED]", "[RESPONSE_TIME]", "[IP]"],
+            ),
+            Self::Command(_) => {
+                of("a command", &["[STATUS] == 0"], &["[STATUS]", "[BODY]", "[RESPONSE_TIME]"])
+            }
+            Self::Sqlite(asked) if asked.sql.is_some() => {
+                of("an sqlite", &[], &["[BODY]", "[RESPONSE_TIME]"])
+            }
+            Self::Sqlite(_) => of("an sqlite", &["[BODY] == ok"], &["[BODY]", "[RESPONSE_TIME]"]),
+            Self::Disk(_) => of("a disk", &["[BODY].free_percent >= 10"], &["[BODY]", "[RESPONSE_TIME]"]),
+            Self::File(_) => of("a file", &[], &["[AGE]", "[BODY]", "[RESPONSE_TIME]"]),
+            Self::Prometheus(asked, _) if asked.query.is_some() => of("a prometheus", &[], HTTP),
+            Self::Prometheus(..) => {
+                of("a prometheus", &["[BODY].targets > 0", "len([BODY].down) == 0"], HTTP)
+            }
+            // The page answers with 200 while everything burns.
+            Self::Statuspage(..) => {
+                of("a statuspage", &["[STATUS] == 200", "[BODY].status.indicator == none"], HTTP)
+            }
+        }
+    }
+
+    /// What to write where a kind needs a condition and has none.
+    fn sample(&self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::File(_) => (
+                "nobody knows how old the file may be",
+                "file",
+                "say it, like `conditions: [\"[AGE] < 26h\"]`",
+            ),
+            Self::Prometheus(..) => (
+                "a query of your own needs a condition",
+                "query",
+                "say what it must give, like `conditions: [\"[BODY] >= 1\"]`",
+            ),
+            _ => (
+                "a query of your own needs a condition",
+                "sql",
+                "say what the query must give, like `conditions: [\"[BODY] >= 1\"]`",
+            ),
+        }
+    }
+}
+
+/// What an answer over HTTP has.
+const HTTP: &[&str] = &["[STATUS]", "[BODY]", "[RESPONSE_TIME]", "[CONNECTED]", "[CERTIFICATE_EXPIRATION]"];
+
 fn target(check: &Check) -> Result<Target<'_>, CheckConfigError> {
     let given: Vec<(&str, Target<'_>)> = [
         check.http.as_deref().map(|text| ("http", Target::Http(text, check))),
         check.tcp.as_deref().map(|address| ("tcp", Target::Tcp(address))),
+        check.tls.as_deref().map(|address| ("tls", Target::Tls(address, check.ca.as_deref()))),
+        check.dns.as_ref().map(|asked| ("dns", Target::Dns(asked))),
         check.command.as_deref().map(|argv| ("command", Target::Command(argv))),
         check.sqlite.as_ref().map(|sqlite| ("sqlite", Target::Sqlite(sqlite))),
+        check.disk.as_deref().map(|path| ("disk", Target::Disk(path))),
+        check.file.as_deref().map(|path| ("file", Target::File(path))),
+        check.prometheus.as_ref().map(|asked| ("prometheus", Target::Prometheus(asked, check))),
+        check.statuspage.as_deref().map(|url| ("statuspage", Target::Statuspage(url, check))),
     ]
     .into_iter()
     .flatten()
     .collect();
     match given.as_slice() {
         [(_, target)] => Ok(*target),
-        [] => Err(wrong("nothing is looked at", "", "give one of `http`, `tcp`, `command`, `sqlite`")),
+        [] => {
+            let kinds: Vec<String> = KINDS.iter().map(|kind| format!("`{kind}`")).collect();
+            Err(wrong("nothing is looked at", "", &format!("give one of {}", kinds.join(", "))))
+        }
         [_, (second, _), ..] => {
             Err(wrong("more than one thing is looked at", second, "make a check of its own for each"))
         }
@@ -268,22 +396,13 @@ fn target(check: &Check) -> Result<Target<'_>, CheckConfigError> {
 }
 
 fn conditions(check: &Check, target: Target<'_>) -> Result<Vec<Condition>, CheckConfigError> {
-    let (kind, default, allowed): (_, _, &[&str]) = match target {
-        Target::Http(..) => {
-            ("an http", "[STATUS] == 200", &["[STATUS]", "[BODY]", "[RESPONSE_TIME]", "[CONNECTED]"])
-        }
-        Target::Tcp(_) => ("a tcp", "[CONNECTED] == true", &["[CONNECTED]", "[RESPONSE_TIME]", "[IP]"]),
-        Target::Command(_) => ("a command", "[STATUS] == 0", &["[STATUS]", "[BODY]", "[RESPONSE_TIME]"]),
-        Target::Sqlite(sqlite) => {
-            if check.conditions.is_empty() && sqlite.sql.is_some() {
-                let hint = "say what the query must give, like `conditions: [\"[BODY] >= 1\"]`";
-                return Err(wrong("a query of your own needs a condition", "sql", hint));
-            }
-            ("an sqlite", "[BODY] == ok", &["[BODY]", "[RESPONSE_TIME]"])
-        }
-    };
+    let terms = target.terms();
+    if check.conditions.is_empty() && terms.defaults.is_empty() {
+        let (message, offending, hint) = target.sample();
+        return Err(wrong(message, offending, hint));
+    }
     let texts: Vec<&str> = if check.conditions.is_empty() {
-        vec![default]
+        terms.defaults.to_vec()
     } else {
         check.conditions.iter().map(String::as_str).collect()
     };
@@ -294,9 +413,10 @@ fn conditions(check: &Check, target: Target<'_>) -> Result<Vec<Condition>, Check
             offending: error.offending.clone(),
             hint: error.hint,
         })?;
-        if let Some(foreign) = condition.placeholders().find(|p| !allowed.contains(&p.name())) {
-            let hint = format!("it has {}", allowed.join(", "));
-            return Err(wrong(&format!("{kind} check has no {}", foreign.name()), foreign.name(), &hint));
+        if let Some(foreign) = condition.placeholders().find(|p| !terms.placeholders.contains(&p.name())) {
+            let hint = format!("it has {}", terms.placeholders.join(", "));
+            let message = format!("{} check has no {}", terms.kind, foreign.name());
+            return Err(wrong(&message, foreign.name(), &hint));
         }
         conditions.push(condition);
     }

@@ -1,6 +1,19 @@
 //! Checks against real servers on loopback, real programs and real database files.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test may")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "the helpers of a test may panic as the test may, and its files need not last"
+)]
+
+#[path = "checks/certificates.rs"]
+mod certificates;
+#[path = "checks/disks.rs"]
+mod disks;
+#[path = "checks/names.rs"]
+mod names;
+#[path = "checks/prometheus.rs"]
+mod prometheus;
 
 use std::{
     io::{Read, Write},

@@ -8,6 +8,7 @@
 pub mod backup;
 pub mod choose;
 pub mod command;
+pub mod diagnose;
 pub mod document;
 mod error;
 pub mod import;

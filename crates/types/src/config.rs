@@ -240,7 +240,7 @@ pub struct CommandService {
     pub status: Vec<String>,
 }
 
-/// One observation with conditions. Exactly one of `http`, `tcp`, `command`, `sqlite` is given.
+/// One observation with conditions. Exactly one of the kinds (`http` to `file`) is given.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
@@ -250,12 +250,33 @@ pub struct Check {
     /// `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<String>,
+    /// `host:port` that is spoken to with TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+    /// A name that is asked of a name server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsCheck>,
+    /// A query of Prometheus; without one, whether all its targets are up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusCheck>,
+    /// A status page of Statuspage's form: its URL. HTTP 200 is not health there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statuspage: Option<String>,
     /// A program and its arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
     /// A database file and a query that gives one value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqlite: Option<SqliteCheck>,
+    /// A folder whose file system is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<PathBuf>,
+    /// A file, or the newest one of a pattern like `/srv/exports/*.dump`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// `http`, `tls`, `prometheus`, `statuspage`: a file with the certificates that are trusted, instead of the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// Headers of an `http` check.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -274,6 +295,45 @@ pub struct Check {
     /// The longest body or output that is read. Default: 1MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_limit: Option<ByteSize>,
+}
+
+/// A name that is asked of a name server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsCheck {
+    /// The name.
+    pub name: String,
+    /// The kind of record. Default: `A`.
+    #[serde(default, rename = "type")]
+    pub record: DnsRecord,
+    /// The server, `host` or `host:port`. Default: the first one of `/etc/resolv.conf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+/// A kind of record of the domain name system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "the names are those of RFC 1035 and 3596")]
+pub enum DnsRecord {
+    #[default]
+    A,
+    Aaaa,
+    Cname,
+    Mx,
+    Ns,
+    Txt,
+}
+
+/// A query of Prometheus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrometheusCheck {
+    /// The server: `http://localhost:9090`.
+    pub url: String,
+    /// A query that gives one value. Default: none; then all targets must be up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
 }
 
 /// A database file and a query that gives one value.

@@ -1,7 +1,9 @@
 //! `muster check`: observe the platform.
 
+use std::sync::Arc;
+
 use muster_drivers::checks;
-use muster_types::{Kind, check::CheckResult};
+use muster_types::{Clock, Kind, Span, config::Check};
 use serde_json::json;
 
 use crate::{
@@ -28,10 +30,11 @@ pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<Answer, Failure> 
         }
     }
     let tag = if args.quick { Some("quick") } else { args.tag.as_deref() };
-    let chosen: Vec<_> = all
+    let chosen: Vec<(String, Check)> = all
         .iter()
         .filter(|(name, _)| args.names.is_empty() || args.names.contains(name))
         .filter(|(_, check)| tag.is_none_or(|tag| check.tags.iter().any(|own| own == tag)))
+        .map(|(name, check)| (name.clone(), check.clone()))
         .collect();
     if chosen.is_empty() {
         return Err(Failure::new(
@@ -41,8 +44,8 @@ pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<Answer, Failure> 
         ));
     }
     let progress = Progress::new(global.quiet || global.json);
-    let results: Vec<CheckResult> =
-        chosen.iter().map(|(name, check)| checks::run(name, check, &SystemClock, &progress)).collect();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let results = checks::run_all(&chosen, args.deadline.map(Span::duration), &clock, &progress);
     let failed = results.iter().filter(|result| !result.passed).count();
     let text = render::checks(&results, args.verbose);
     let outcome = if failed == 0 { "passed" } else { "failed" };

@@ -34,7 +34,7 @@ pub(super) fn run(global: &Global, command: &RunbookCommand) -> Result<Answer, F
 }
 
 /// Reads a file, but not more of it than a document may have.
-fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let fail = |kind, error: String, hint: &str| Failure::new(kind, error, hint);
     if path.is_dir() {
         let error = format!("{} is a folder", path.display());
@@ -63,7 +63,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Reads a document.
-fn document(path: &Path, bytes: &[u8]) -> Result<Document, Failure> {
+pub(super) fn document(path: &Path, bytes: &[u8]) -> Result<Document, Failure> {
     document::read(bytes).map_err(|error| {
         let place = match &error {
             DocumentError::NotText { line, column } => format!("{}:{line}:{column}", path.display()),
@@ -84,7 +84,7 @@ fn document(path: &Path, bytes: &[u8]) -> Result<Document, Failure> {
 }
 
 /// Shows the faults of a runbook with their lines, as those of a configuration are shown.
-fn failure(path: &Path, bytes: &[u8], error: &RunbookError) -> Failure {
+pub(super) fn failure(path: &Path, bytes: &[u8], error: &RunbookError) -> Failure {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.lines().collect();
     let findings = error

@@ -62,7 +62,7 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
     for (section, one, keys) in [
         ("components", "component", &["path", "paths", "url", "password", "data_dir"][..]),
         ("services", "service", &["compose", "systemd", "command"]),
-        ("checks", "check", &["http", "tcp", "command", "sqlite"]),
+        ("checks", "check", muster_drivers::checks::KINDS),
     ] {
         let named = shared.get(&[section]).map(Node::entries).unwrap_or_default();
         for owner in named {
@@ -77,11 +77,9 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
                 .first()
                 .is_some_and(|first| ["components", "checks", "services"].contains(&first.as_str()))
                 && path.get(2).is_some_and(|key| {
-                    [
-                        "http", "tcp", "command", "sqlite", "compose", "systemd", "url", "password", "path",
-                        "paths", "data_dir",
-                    ]
-                    .contains(&key.as_str())
+                    muster_drivers::checks::KINDS.contains(&key.as_str())
+                        || ["compose", "systemd", "url", "password", "path", "paths", "data_dir"]
+                            .contains(&key.as_str())
                 }));
         if text.contains("${") && !is_named_above {
             let message = "a secret is a connection, and all environments share this file";

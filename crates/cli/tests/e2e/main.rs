@@ -14,6 +14,7 @@ mod accidents;
 mod catalog;
 mod damage;
 mod databases;
+mod diagnose;
 mod disks;
 mod environments;
 mod input;

@@ -6,7 +6,9 @@
 //! condition   = operand operator operand
 //! operator    = "==" | "!=" | "<" | "<=" | ">" | ">="
 //! operand     = placeholder | len(placeholder) | has(placeholder) | pat(glob) | any(text, …) | text
-//! placeholder = [STATUS] [RESPONSE_TIME] [CONNECTED] [IP] | [BODY] { .key | [index] | ["any.key"] }
+//! placeholder = [STATUS] [RESPONSE_TIME] [CONNECTED] [IP] [CERTIFICATE_EXPIRATION] [DNS_RCODE] [AGE]
+//!             | [BODY] { .key | [index] | ["any.key"] }
+//! text        = a word, a number, a duration (48h) beside a time, a size (10GB) in an order, or anything in quotes
 //! ```
 //!
 //! This module never observes and never judges: a text that cannot be meant is refused here, so that it cannot fail
@@ -14,7 +16,7 @@
 
 use std::time::Duration;
 
-use muster_types::Span;
+use muster_types::{ByteSize, Span};
 
 /// A condition that was understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +63,7 @@ pub(super) enum Operand {
     Any(Vec<String>),
     Text { text: String, is_quoted: bool },
     Duration { text: String, duration: Duration },
+    Size { text: String, bytes: u64 },
 }
 
 /// Something observed.
@@ -74,6 +77,12 @@ pub enum Placeholder {
     Connected,
     /// The address that answered.
     Ip,
+    /// The time until the first of the server's certificates ends, in milliseconds.
+    CertificateExpiration,
+    /// What the name server said: `NOERROR`, `NXDOMAIN`.
+    DnsRcode,
+    /// The time since a file was written, in milliseconds.
+    Age,
     /// The body, the output or the one value, or a part of it as JSON.
     Body(Vec<Part>),
 }
@@ -95,8 +104,9 @@ const OPERATORS: [(&str, Operator); 6] = [
     ("<", Operator::Less),
     (">", Operator::Greater),
 ];
-const NAMES: &str = "[STATUS], [BODY], [BODY].key, [RESPONSE_TIME], [CONNECTED] or [IP]";
-const LATER: [&str; 4] = ["CERTIFICATE_EXPIRATION", "DOMAIN_EXPIRATION", "DNS_RCODE", "HEADERS"];
+const NAMES: &str = "[STATUS], [BODY], [BODY].key, [RESPONSE_TIME], [CONNECTED], [IP], [CERTIFICATE_EXPIRATION], \
+                     [DNS_RCODE] or [AGE]";
+const LATER: [&str; 2] = ["DOMAIN_EXPIRATION", "HEADERS"];
 
 impl Condition {
     /// Reads a condition.
@@ -132,7 +142,7 @@ impl Condition {
             return Err(error("nothing observed is compared", self.text.trim(), 0, &hint));
         }
         let is_order = !matches!(self.operator, Operator::Equal | Operator::NotEqual);
-        let is_time = self.placeholders().any(|p| *p == Placeholder::ResponseTime);
+        let is_time = self.placeholders().any(Placeholder::is_time);
         for (operand, offset, text) in sides {
             let refuse = |message: &str, hint: &str| {
                 let lead = text.len() - text.trim_start().len();
@@ -144,14 +154,17 @@ impl Condition {
                 }
                 Operand::Duration { .. } if !is_time && is_order => {
                     return refuse(
-                        "only [RESPONSE_TIME] can be compared with a duration",
+                        "only [RESPONSE_TIME], [CERTIFICATE_EXPIRATION] and [AGE] can be compared with a duration",
                         "write a plain number",
                     );
+                }
+                Operand::Size { .. } if is_time => {
+                    return refuse("a time is no size", "write a duration like `500ms` or `48h`");
                 }
                 Operand::Text { text, .. } if (is_order || is_time) && number(text).is_none() => {
                     return refuse(
                         "this is not a number",
-                        "write a number, or for [RESPONSE_TIME] a duration like `500ms`",
+                        "write a number, for a time a duration like `500ms`, for bytes a size like `10GB`",
                     );
                 }
                 Operand::Text { text, .. }
@@ -177,6 +190,11 @@ impl Operand {
 }
 
 impl Placeholder {
+    /// Whether it is compared with durations.
+    pub(super) fn is_time(&self) -> bool {
+        matches!(self, Self::ResponseTime | Self::CertificateExpiration | Self::Age)
+    }
+
     /// Returns the name without the path: `[BODY]`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -184,6 +202,9 @@ impl Placeholder {
             Self::ResponseTime => "[RESPONSE_TIME]",
             Self::Connected => "[CONNECTED]",
             Self::Ip => "[IP]",
+            Self::CertificateExpiration => "[CERTIFICATE_EXPIRATION]",
+            Self::DnsRcode => "[DNS_RCODE]",
+            Self::Age => "[AGE]",
             Self::Body(_) => "[BODY]",
         }
     }
@@ -251,10 +272,13 @@ fn operand(text: &str, offset: usize) -> Result<Operand, ConditionError> {
         return Err(error("unknown function", &text[..open], offset, hint));
     }
     let (plain, is_quoted) = unquoted(text);
-    match plain.parse::<Span>() {
-        Ok(span) if !is_quoted => Ok(Operand::Duration { text: plain.to_owned(), duration: span.duration() }),
-        _ => Ok(Operand::Text { text: plain.to_owned(), is_quoted }),
-    }
+    let text = plain.to_owned();
+    Ok(match (plain.parse::<Span>(), plain.parse::<ByteSize>()) {
+        _ if is_quoted => Operand::Text { text, is_quoted },
+        (Ok(span), _) => Operand::Duration { text, duration: span.duration() },
+        (_, Ok(ByteSize(bytes))) => Operand::Size { text, bytes },
+        _ => Operand::Text { text, is_quoted },
+    })
 }
 
 fn inside<'a>(text: &'a str, name: &str, offset: usize) -> Result<Option<&'a str>, ConditionError> {
@@ -288,6 +312,9 @@ fn placeholder(text: &str, offset: usize) -> Result<Placeholder, ConditionError>
         "RESPONSE_TIME" => Placeholder::ResponseTime,
         "CONNECTED" => Placeholder::Connected,
         "IP" => Placeholder::Ip,
+        "CERTIFICATE_EXPIRATION" => Placeholder::CertificateExpiration,
+        "DNS_RCODE" => Placeholder::DnsRcode,
+        "AGE" => Placeholder::Age,
         _ => return Err(unknown(name)),
     };
     if rest.is_empty() {

@@ -28,6 +28,14 @@ pub struct Observation {
     pub is_connected: bool,
     /// The address that answered.
     pub ip: Option<String>,
+    /// When the first of the server's certificates ends, since 1970.
+    pub certificate_ends_at: Option<Duration>,
+    /// What the name server said: `NOERROR`.
+    pub rcode: Option<String>,
+    /// When the file was written, since 1970.
+    pub written_at: Option<Duration>,
+    /// When it was looked, since 1970.
+    pub at: Duration,
 }
 
 /// `found` is for people: enough of a body to recognise it.
@@ -40,14 +48,23 @@ pub fn evaluate(condition: &Condition, seen: &Observation) -> ConditionResult {
         passed,
         found: shortened(&found),
     };
-    let is_time = condition.placeholders().any(|p| *p == Placeholder::ResponseTime);
-    let resolved = |operand| resolve(operand, seen, is_time);
+    let is_time = condition.placeholders().any(Placeholder::is_time);
+    let is_order = !matches!(condition.operator, Operator::Equal | Operator::NotEqual);
+    let resolved = |operand| resolve(operand, seen, is_time, is_order);
     let (left, right) = match (resolved(&condition.left), resolved(&condition.right)) {
         (Ok(left), Ok(right)) => (left, right),
         (Err(why), _) | (_, Err(why)) => return result(false, why),
     };
     // Found is what was observed, on whichever side it stands.
-    let found = if condition.left.placeholder().is_some() { &left } else { &right }.shown();
+    let (found, of) = match condition.left.placeholder() {
+        Some(placeholder) => (&left, Some(placeholder)),
+        None => (&right, condition.right.placeholder()),
+    };
+    let found = match (of, found.number()) {
+        // Milliseconds up to a year are for machines.
+        (Some(Placeholder::CertificateExpiration | Placeholder::Age), Some(millis)) => lasting(millis),
+        _ => found.shown(),
+    };
     match condition.operator {
         Operator::Equal => result(equal(&left, &right), found),
         Operator::NotEqual => result(!equal(&left, &right), found),
@@ -56,6 +73,13 @@ pub fn evaluate(condition: &Condition, seen: &Observation) -> ConditionResult {
             _ => result(false, format!("{found}, which is not a number")),
         },
     }
+}
+
+/// Says milliseconds for people: `2d`, `-3h`.
+fn lasting(millis: f64) -> String {
+    let whole = Duration::try_from_secs_f64((millis.abs() / 1_000.0).trunc()).unwrap_or_default();
+    let sign = if millis < 0.0 { "-" } else { "" };
+    format!("{sign}{}", muster_types::Span::from(whole))
 }
 
 /// One side with everything looked up.
@@ -105,7 +129,7 @@ impl Resolved {
     }
 }
 
-fn resolve(operand: &Operand, seen: &Observation, is_time: bool) -> Result<Resolved, String> {
+fn resolve(operand: &Operand, seen: &Observation, is_time: bool, is_order: bool) -> Result<Resolved, String> {
     Ok(match operand {
         Operand::Value(placeholder) => value(placeholder, seen)?,
         Operand::Len(placeholder) => Resolved::Number(length(placeholder, seen)? as f64),
@@ -117,9 +141,12 @@ fn resolve(operand: &Operand, seen: &Observation, is_time: bool) -> Result<Resol
         Operand::Text { text, is_quoted } => {
             Resolved::Text { text: text.clone(), is_null: text == "null" && !is_quoted }
         }
-        // Milliseconds, as [RESPONSE_TIME] counts. Beside anything else a duration is only a word: `[BODY] == 48h`.
+        // Milliseconds, as times count. Beside anything else a duration is only a word: `[BODY] == 48h`.
         Operand::Duration { duration, .. } if is_time => Resolved::Number(duration.as_millis() as f64),
-        Operand::Duration { text, .. } => Resolved::Text { text: text.clone(), is_null: false },
+        Operand::Size { bytes, .. } if is_order => Resolved::Number(*bytes as f64),
+        Operand::Duration { text, .. } | Operand::Size { text, .. } => {
+            Resolved::Text { text: text.clone(), is_null: false }
+        }
     })
 }
 
@@ -131,6 +158,16 @@ fn value(placeholder: &Placeholder, seen: &Observation) -> Result<Resolved, Stri
         }
         Placeholder::ResponseTime => Ok(Resolved::Number(seen.response_time.as_millis() as f64)),
         Placeholder::Connected => Ok(text(seen.is_connected.to_string())),
+        Placeholder::CertificateExpiration => {
+            let end = seen.certificate_ends_at.ok_or_else(|| "no certificate".to_owned())?;
+            Ok(Resolved::Number((end.as_secs_f64() - seen.at.as_secs_f64()) * 1_000.0))
+        }
+        Placeholder::DnsRcode => seen.rcode.clone().map(text).ok_or_else(|| "no code".to_owned()),
+        Placeholder::Age => {
+            let written_at = seen.written_at.ok_or_else(|| "no age".to_owned())?;
+            // One from the future is as fresh as can be.
+            Ok(Resolved::Number(seen.at.saturating_sub(written_at).as_millis() as f64))
+        }
         Placeholder::Ip => seen.ip.clone().map(text).ok_or_else(|| "no address".to_owned()),
         Placeholder::Body(parts) if parts.is_empty() => {
             seen.body.as_deref().map(|b| text(b.trim().to_owned())).ok_or_else(|| "no body".to_owned())

@@ -1,19 +1,25 @@
 //! Asks over HTTP: `http://…` (GET) or `POST http://…`.
 //!
 //! The status is an answer whatever it is, and the body is read only when a condition asks for it. Proxies of the
-//! environment are not used, because a check must see the server itself. HTTPS trusts the web's certificate roots.
+//! environment are not used, because a check must see the server itself. HTTPS trusts
+//! the system's certificates, or those of the file that the check names.
 //!
 //! It never puts the URL or a header into a reason: both can carry a password.
 
-use std::{io::Read, time::Instant};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use muster_types::{ByteSize, config::Check, event::Watcher};
 use ureq::{
-    Agent, Error,
-    http::{Method, Request, Uri, header::HeaderName, header::HeaderValue},
+    Agent, Body, Error,
+    http::{Method, Request, Response, Uri, header::HeaderName, header::HeaderValue},
+    tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use super::{CheckConfigError, Look, Observation, Unseen, connection_failed, no_answer, wrong};
+use super::{CheckConfigError, Look, Observation, Unseen, connection_failed, no_answer, roots, tls, wrong};
 
 /// A health endpoint that redirects more often goes in circles.
 const REDIRECTS_MAX: u32 = 5;
@@ -30,7 +36,17 @@ pub(super) fn observe(
 ) -> Result<Observation, Unseen> {
     let request = request(text, check).map_err(|error| error.to_string())?;
     let (timeout, bytes_max, is_body_needed) = (look.timeout, look.body_bytes_max, look.is_body_needed);
-    let agent: Agent = Agent::config_builder()
+    let is_encrypted = request.uri().scheme_str() == Some("https");
+    if look.is_certificate_needed && !is_encrypted {
+        return Err("there is no certificate without https".to_owned().into());
+    }
+    let certificate_of = (look.is_certificate_needed && is_encrypted).then(|| authority(request.uri()));
+    let ca = check.ca.clone();
+    let mut builder = Agent::config_builder();
+    if is_encrypted {
+        builder = builder.tls_config(TlsConfig::builder().root_certs(trusted(check)?).build());
+    }
+    let agent: Agent = builder
         .http_status_as_error(false)
         .proxy(None)
         .max_redirects(REDIRECTS_MAX)
@@ -50,18 +66,44 @@ pub(super) fn observe(
             ..Observation::default()
         };
         if is_body_needed {
-            let mut bytes = Vec::new();
-            // One byte more than allowed tells "too large" from "just fits".
-            let mut reader = response.into_body().into_reader().take(bytes_max.saturating_add(1));
-            reader.read_to_end(&mut bytes).map_err(|error| failed(Error::from(error)))?;
-            if bytes.len() as u64 > bytes_max {
-                return Err(format!("the body is larger than {}", ByteSize(bytes_max)).into());
-            }
-            let text = String::from_utf8(bytes).map_err(|_| "the body is not UTF-8 text".to_owned())?;
-            seen.body = Some(text);
+            seen.body = Some(read(response, bytes_max, timeout)?);
+        } else {
+            drop(response);
+        }
+        // A server that serves one at a time is free again before it is asked for its certificate.
+        drop(agent);
+        if let Some(address) = certificate_of {
+            let left = timeout.saturating_sub(begun.elapsed());
+            seen.certificate_ends_at = Some(tls::shake_hands(&address, ca.as_deref(), left)?.0);
         }
         Ok(seen)
     })
+}
+
+fn read(response: Response<Body>, bytes_max: u64, timeout: Duration) -> Result<String, Unseen> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells "too large" from "just fits".
+    let mut reader = response.into_body().into_reader().take(bytes_max.saturating_add(1));
+    reader.read_to_end(&mut bytes).map_err(|error| unseen(Error::from(error), timeout))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("the body is larger than {}", ByteSize(bytes_max)).into());
+    }
+    String::from_utf8(bytes).map_err(|_| "the body is not UTF-8 text".to_owned().into())
+}
+
+/// The system's certificates or those of `ca`; where the system has none, those that the web trusts.
+fn trusted(check: &Check) -> Result<RootCerts, String> {
+    let found = match roots::trusted(check.ca.as_deref()) {
+        Err(_) if check.ca.is_none() => return Ok(RootCerts::WebPki),
+        found => found?,
+    };
+    let certificates = found.iter().map(|der| Certificate::from_der(der).to_owned());
+    Ok(RootCerts::Specific(Arc::new(certificates.collect())))
+}
+
+/// Host and port, for a handshake of its own: the HTTP client keeps certificates to itself.
+fn authority(uri: &Uri) -> String {
+    format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443))
 }
 
 fn request(text: &str, check: &Check) -> Result<Request<String>, CheckConfigError> {
@@ -93,9 +135,14 @@ fn request(text: &str, check: &Check) -> Result<Request<String>, CheckConfigErro
     Ok(request)
 }
 
-fn unseen(error: Error, timeout: std::time::Duration) -> Unseen {
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+}
+
+fn unseen(error: Error, timeout: Duration) -> Unseen {
     let unconnected = |reason: String| Unseen { reason, is_unconnected: true };
     match error {
+        Error::Io(error) if is_of_tls(&error) => format!("TLS failed: {error}").into(),
         Error::Io(error) => connection_failed(&error, timeout),
         Error::Timeout(_) => no_answer(timeout).into(),
         Error::HostNotFound => unconnected("the host's name is not known".to_owned()),

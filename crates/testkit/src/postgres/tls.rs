@@ -23,7 +23,7 @@ pub fn authority(folder: &Path) {
 }
 
 /// Makes `server.crt` and `server.key`, signed by the authority in `folder`.
-pub(crate) fn server(folder: &Path) {
+pub fn server(folder: &Path) {
     fs::write(folder.join("server.ext"), SERVER).expect("a file beside the certificate");
     openssl(
         folder,

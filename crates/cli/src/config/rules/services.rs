@@ -42,8 +42,7 @@ impl Rules<'_> {
             }
             let Err(wrong) = checks::validate(check) else { continue };
             let (message, mut hint) = (resolved.redact(&wrong.message), resolved.redact(&wrong.hint));
-            let targets = ["http", "tcp", "command", "sqlite"];
-            if !targets.iter().any(|key| self.node(&["checks", name, key]).is_some()) {
+            if !checks::KINDS.iter().any(|key| self.node(&["checks", name, key]).is_some()) {
                 hint.push_str(&self.files.whither());
             }
             let place = self.sources.place_of(self.offending(&path, &wrong.offending), &wrong.offending);
