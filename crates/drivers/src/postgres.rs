@@ -20,6 +20,7 @@ mod described;
 mod logical;
 mod look;
 mod lsn;
+mod manifest;
 mod place;
 mod ready;
 mod refusal;

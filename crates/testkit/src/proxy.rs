@@ -43,6 +43,8 @@ struct Line {
     cuts: AtomicUsize,
     /// How many pieces of content from the client are still to be changed.
     flips: AtomicUsize,
+    /// How many pieces of what the server sends out of the middle of a large file are still to be changed.
+    answer_flips: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -57,6 +59,7 @@ impl Proxy {
             is_closed: AtomicBool::new(false),
             cuts: AtomicUsize::new(0),
             flips: AtomicUsize::new(0),
+            answer_flips: AtomicUsize::new(0),
             open: Mutex::new(Vec::new()),
         });
         let accepting = line.clone();
@@ -71,6 +74,11 @@ impl Proxy {
             }
         });
         Self { port, line }
+    }
+
+    /// Returns its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Returns its address for a client.
@@ -88,9 +96,15 @@ impl Proxy {
         self.line.flips.store(count, Ordering::SeqCst);
     }
 
+    /// Changes a byte in the next `count` pieces of content that the server sends and that begin no file of an archive.
+    pub fn flip_answers(&self, count: usize) {
+        self.line.answer_flips.store(count, Ordering::SeqCst);
+    }
+
     /// Returns how many cuts and changes are still to come.
     pub fn left(&self) -> usize {
-        self.line.cuts.load(Ordering::SeqCst) + self.line.flips.load(Ordering::SeqCst)
+        let line = &self.line;
+        [&line.cuts, &line.flips, &line.answer_flips].iter().map(|count| count.load(Ordering::SeqCst)).sum()
     }
 }
 
@@ -132,6 +146,11 @@ impl Line {
                     if take(&line.flips) {
                         piece[count / 2] ^= 1;
                     }
+                }
+                // The mark of a header in a tar archive.
+                let begins_file = || piece[..count].windows(5).any(|window| window == b"ustar");
+                if !is_sent && count >= CONTENT && !begins_file() && take(&line.answer_flips) {
+                    piece[count / 2] ^= 1;
                 }
                 if sender.send((Instant::now() + line.delay, piece[..count].to_vec())).is_err() {
                     break;

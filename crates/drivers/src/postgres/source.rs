@@ -25,6 +25,7 @@ use muster_types::{Clock, Explain, Kind, Timestamp, backup::Witness, event::Unwa
 
 use super::{
     base_backup::{BaseBackup, Begun, Ended, Part},
+    manifest::Arrived,
     settings::{self, Settings},
     wire::Stopper,
 };
@@ -60,6 +61,7 @@ struct Stream {
     ended: Option<Ended>,
     owner: (u32, u32),
     bytes: u64,
+    arrived: Arrived,
 }
 
 impl PostgresSource {
@@ -80,6 +82,7 @@ impl PostgresSource {
             ended: None,
             owner: (0, 0),
             bytes: 0,
+            arrived: Arrived::default(),
         };
         let stream = Arc::new(Mutex::new(stream));
         Ok(Self { stream, stopper, begun, paths, settings: Arc::new(settings), clock })
@@ -204,7 +207,11 @@ impl Entries {
             }
             Part::Manifest => {
                 self.folder = None;
-                Ok(Some(plain("0/backup_manifest", stream.manifest()?, stream.owner)))
+                let manifest = stream.manifest()?;
+                std::mem::take(&mut stream.arrived)
+                    .compare(&manifest, |path| path.starts_with(settings::FOLDER))
+                    .map_err(changed)?;
+                Ok(Some(plain("0/backup_manifest", manifest, stream.owner)))
             }
             Part::Data(_) => Err(strange("data came without an archive")),
             Part::End => {
@@ -270,6 +277,7 @@ impl Entries {
                     stream.consistent_at = Some(self.clock.now());
                 }
                 meta.mode |= 0o100_000;
+                stream.arrived.begin(self.manifest_path(&name));
                 stream.until_header = size_bytes.next_multiple_of(BLOCK);
                 stream.bytes += size_bytes;
                 let reader = FileReader { stream: self.stream.clone(), left: size_bytes };
@@ -282,6 +290,16 @@ impl Entries {
         }
         let folder = self.folder.as_deref().unwrap_or_default();
         Ok(Some(Entry { path: format!("{folder}/{name}").into(), kind, meta }))
+    }
+
+    /// The path of a file of the present archive as the manifest has it.
+    fn manifest_path(&self, name: &str) -> String {
+        let index =
+            self.folder.as_deref().and_then(|folder| folder.parse::<usize>().ok()).unwrap_or_default();
+        match index.checked_sub(1).and_then(|index| self.oids.get(index)) {
+            Some(oid) => format!("pg_tblspc/{oid}/{name}"),
+            None => name.to_owned(),
+        }
     }
 
     /// Turns the link to a tablespace to its place in the backup.
@@ -365,6 +383,7 @@ impl Read for FileReader {
         let count =
             buffer.len().min(stream.ahead.len()).min(usize::try_from(self.left).unwrap_or(usize::MAX));
         buffer[..count].copy_from_slice(&stream.ahead[..count]);
+        stream.arrived.add(&buffer[..count]);
         stream.ahead.advance(count);
         stream.until_header -= count as u64;
         self.left -= count as u64;
@@ -388,6 +407,11 @@ fn plain(path: &str, content: Vec<u8>, (uid, gid): (u32, u32)) -> Entry {
 fn told(error: DriverError) -> SourceError {
     let hint = error.hint().map(|hint| hint.0);
     SourceError::Other { message: error.to_string(), hint, kind: error.kind() }
+}
+
+fn changed(message: String) -> SourceError {
+    let hint = "try again; when it comes back, look at the network to the server and at this host's memory";
+    SourceError::Other { message, hint: Some(hint.into()), kind: Kind::Unavailable }
 }
 
 fn strange(what: &str) -> SourceError {

@@ -4,12 +4,13 @@ use std::{
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
     path::Path,
+    time::Duration,
 };
 
-use muster_testkit::{Postgres, postgres::Version};
+use muster_testkit::{Postgres, Proxy, postgres::Version};
 use muster_types::{Explain, Kind};
 
-use crate::taken::{component, take};
+use crate::taken::{component, take, try_take};
 
 fn flip(path: &Path, offset: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
@@ -79,4 +80,24 @@ fn an_index_that_lacks_a_row_fails_the_proof_though_every_page_is_whole() {
         let error = take(&component(&server)).prove(&[]).unwrap_err();
         assert!(error.kind() == Kind::Corrupt && error.to_string().contains("t_n"), "{error}");
     }
+}
+
+#[test]
+fn a_byte_that_changes_on_its_way_fails_the_backup_by_file_and_leaves_nothing() {
+    let mut server = Postgres::builder(Version::Fifteen).start();
+    server.replication_role("muster", "geheim");
+    server.psql("postgres", "create table t as select g, repeat('x', 400) from generate_series(1, 50000) g");
+    let line = Proxy::new(server.port(), Duration::ZERO);
+    let through = |url: &str| url.replace(&format!(":{}", server.port()), &format!(":{}", line.port()));
+    let mut component = component(&server);
+    component.url = component.url.map(|url| through(&url));
+    line.flip_answers(1);
+    let error = match try_take(&component) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("a changed byte was taken for good"),
+    };
+    assert_eq!(line.left(), 0);
+    assert!(error.contains("arrived otherwise than the server sent it"), "{error}");
+    // The same line without a fault.
+    try_take(&component).unwrap();
 }
