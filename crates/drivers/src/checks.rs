@@ -25,6 +25,7 @@ mod roots;
 mod sqlite;
 mod tcp;
 mod tls;
+mod tool;
 
 use std::{
     path::Path,
@@ -45,7 +46,7 @@ pub use many::run_all;
 
 /// The keys of a check that say what is looked at; exactly one is given.
 pub const KINDS: &[&str] =
-    &["http", "tcp", "tls", "dns", "command", "sqlite", "disk", "file", "prometheus", "statuspage"];
+    &["http", "tcp", "tls", "dns", "command", "tool", "sqlite", "disk", "file", "prometheus", "statuspage"];
 
 /// How long one observation may take when the check does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,6 +92,7 @@ enum Target<'a> {
     Tls(&'a str, Option<&'a Path>),
     Dns(&'a muster_types::config::DnsCheck),
     Command(&'a [String]),
+    Tool(&'a str),
     Sqlite(&'a muster_types::config::SqliteCheck),
     Disk(&'a Path),
     File(&'a Path),
@@ -129,6 +131,7 @@ pub fn validate(check: &Check) -> Result<(), CheckConfigError> {
         Target::Tcp(address) => tcp::validate(address)?,
         Target::Tls(address, _) => tls::validate(address)?,
         Target::Dns(asked) => dns::validate(asked)?,
+        Target::Tool(name) => tool::validate(name)?,
         Target::File(path) => file::validate(path)?,
         Target::Prometheus(asked, check) => prometheus::validate(asked, check)?,
         Target::Command(argv) if argv.first().is_none_or(String::is_empty) => {
@@ -254,6 +257,7 @@ impl Look<'_> {
             Target::Tls(address, ca) => tls::observe(address, ca, self, watcher),
             Target::Dns(asked) => dns::observe(asked, self, watcher),
             Target::Command(argv) => command::observe(argv, self, watcher),
+            Target::Tool(name) => tool::observe(name, self, watcher),
             Target::Sqlite(sqlite) => sqlite::observe(sqlite, self, watcher),
             Target::Disk(path) => disk::observe(path, self, watcher),
             Target::File(path) => file::observe(path, self, watcher),
@@ -325,6 +329,11 @@ impl Target<'_> {
             Self::Command(_) => {
                 of("a command", &["[STATUS] == 0"], &["[STATUS]", "[BODY]", "[RESPONSE_TIME]"])
             }
+            Self::Tool(_) => of(
+                "a tool",
+                &["[CONNECTED] == true"],
+                &["[VERSION]", "[CONNECTED]", "[BODY]", "[RESPONSE_TIME]"],
+            ),
             Self::Sqlite(asked) if asked.sql.is_some() => {
                 of("an sqlite", &[], &["[BODY]", "[RESPONSE_TIME]"])
             }
@@ -374,6 +383,7 @@ fn target(check: &Check) -> Result<Target<'_>, CheckConfigError> {
         check.tls.as_deref().map(|address| ("tls", Target::Tls(address, check.ca.as_deref()))),
         check.dns.as_ref().map(|asked| ("dns", Target::Dns(asked))),
         check.command.as_deref().map(|argv| ("command", Target::Command(argv))),
+        check.tool.as_deref().map(|name| ("tool", Target::Tool(name))),
         check.sqlite.as_ref().map(|sqlite| ("sqlite", Target::Sqlite(sqlite))),
         check.disk.as_deref().map(|path| ("disk", Target::Disk(path))),
         check.file.as_deref().map(|path| ("file", Target::File(path))),

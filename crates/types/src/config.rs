@@ -268,6 +268,9 @@ pub struct Check {
     /// A database file and a query that gives one value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqlite: Option<SqliteCheck>,
+    /// A program that must be there: `docker`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// A folder whose file system is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<PathBuf>,

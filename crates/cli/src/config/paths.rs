@@ -44,6 +44,9 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
     }
     for check in platform.checks.values_mut() {
         check.command.iter_mut().for_each(program);
+        if let Some(tool) = check.tool.as_mut().filter(|tool| tool.contains('/')) {
+            *tool = clean(&folder.join(&*tool)).to_string_lossy().into_owned();
+        }
         [&mut check.disk, &mut check.file, &mut check.ca].into_iter().flatten().for_each(path);
         if let Some(sqlite) = &mut check.sqlite {
             path(&mut sqlite.path);

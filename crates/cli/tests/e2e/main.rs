@@ -24,6 +24,7 @@ mod load;
 mod objectives;
 mod platform;
 mod postgres;
+mod preflight;
 mod recovery;
 mod rescue;
 mod s3;

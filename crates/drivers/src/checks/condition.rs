@@ -7,6 +7,7 @@
 //! operator    = "==" | "!=" | "<" | "<=" | ">" | ">="
 //! operand     = placeholder | len(placeholder) | has(placeholder) | pat(glob) | any(text, …) | text
 //! placeholder = [STATUS] [RESPONSE_TIME] [CONNECTED] [IP] [CERTIFICATE_EXPIRATION] [DNS_RCODE] [AGE]
+//!             | [VERSION]
 //!             | [BODY] { .key | [index] | ["any.key"] }
 //! text        = a word, a number, a duration (48h) beside a time, a size (10GB) in an order, or anything in quotes
 //! ```
@@ -83,6 +84,8 @@ pub enum Placeholder {
     DnsRcode,
     /// The time since a file was written, in milliseconds.
     Age,
+    /// What a program says that its version is.
+    Version,
     /// The body, the output or the one value, or a part of it as JSON.
     Body(Vec<Part>),
 }
@@ -105,7 +108,7 @@ const OPERATORS: [(&str, Operator); 6] = [
     (">", Operator::Greater),
 ];
 const NAMES: &str = "[STATUS], [BODY], [BODY].key, [RESPONSE_TIME], [CONNECTED], [IP], [CERTIFICATE_EXPIRATION], \
-                     [DNS_RCODE] or [AGE]";
+                     [DNS_RCODE], [AGE] or [VERSION]";
 const LATER: [&str; 2] = ["DOMAIN_EXPIRATION", "HEADERS"];
 
 impl Condition {
@@ -142,6 +145,9 @@ impl Condition {
             return Err(error("nothing observed is compared", self.text.trim(), 0, &hint));
         }
         let is_order = !matches!(self.operator, Operator::Equal | Operator::NotEqual);
+        if self.placeholders().any(|p| *p == Placeholder::Version) {
+            return self.refuse_no_version(right_at);
+        }
         let is_time = self.placeholders().any(Placeholder::is_time);
         for (operand, offset, text) in sides {
             let refuse = |message: &str, hint: &str| {
@@ -180,6 +186,25 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// A version is compared with a version, and with nothing else.
+    fn refuse_no_version(&self, right_at: usize) -> Result<(), ConditionError> {
+        let is_left = self.left.placeholder().is_some();
+        let (other, offset) = if is_left { (&self.right, right_at) } else { (&self.left, 0) };
+        if matches!(other, Operand::Text { text, .. } if version(text).is_some()) {
+            return Ok(());
+        }
+        let text = self.text.get(offset..).unwrap_or_default();
+        let lead = text.len() - text.trim_start().len();
+        Err(error(
+            "this is no version",
+            text.trim(),
+            offset + lead,
+            "write numbers with points, like `20.10`",
+        ))
+    }
+}
+
 impl Operand {
     pub(super) fn placeholder(&self) -> Option<&Placeholder> {
         match self {
@@ -205,9 +230,19 @@ impl Placeholder {
             Self::CertificateExpiration => "[CERTIFICATE_EXPIRATION]",
             Self::DnsRcode => "[DNS_RCODE]",
             Self::Age => "[AGE]",
+            Self::Version => "[VERSION]",
             Self::Body(_) => "[BODY]",
         }
     }
+}
+
+/// Reads a version: numbers with points. Zeros at its end say nothing.
+pub(super) fn version(text: &str) -> Option<Vec<u64>> {
+    let mut numbers = text.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>()?;
+    while numbers.last() == Some(&0) {
+        numbers.pop();
+    }
+    Some(numbers)
 }
 
 /// Reads a number as a condition means it: finite, decimal.
@@ -315,6 +350,7 @@ fn placeholder(text: &str, offset: usize) -> Result<Placeholder, ConditionError>
         "CERTIFICATE_EXPIRATION" => Placeholder::CertificateExpiration,
         "DNS_RCODE" => Placeholder::DnsRcode,
         "AGE" => Placeholder::Age,
+        "VERSION" => Placeholder::Version,
         _ => return Err(unknown(name)),
     };
     if rest.is_empty() {

@@ -34,6 +34,8 @@ pub struct Observation {
     pub rcode: Option<String>,
     /// When the file was written, since 1970.
     pub written_at: Option<Duration>,
+    /// What a program says that its version is.
+    pub version: Option<String>,
     /// When it was looked, since 1970.
     pub at: Duration,
 }
@@ -48,6 +50,9 @@ pub fn evaluate(condition: &Condition, seen: &Observation) -> ConditionResult {
         passed,
         found: shortened(&found),
     };
+    if condition.placeholders().any(|p| *p == Placeholder::Version) {
+        return by_version(condition, seen);
+    }
     let is_time = condition.placeholders().any(Placeholder::is_time);
     let is_order = !matches!(condition.operator, Operator::Equal | Operator::NotEqual);
     let resolved = |operand| resolve(operand, seen, is_time, is_order);
@@ -73,6 +78,33 @@ pub fn evaluate(condition: &Condition, seen: &Observation) -> ConditionResult {
             _ => result(false, format!("{found}, which is not a number")),
         },
     }
+}
+
+/// Compares versions number by number: 20.10 is newer than 20.9, and 20.10.0 is 20.10.
+fn by_version(condition: &Condition, seen: &Observation) -> ConditionResult {
+    let result = |passed, found: &str| ConditionResult {
+        condition: condition.text.clone(),
+        passed,
+        found: found.to_owned(),
+    };
+    let Some(version) = &seen.version else { return result(false, "no version") };
+    let side = |operand: &Operand| match operand {
+        Operand::Text { text, .. } => super::condition::version(text),
+        _ => super::condition::version(version),
+    };
+    let (Some(left), Some(right)) = (side(&condition.left), side(&condition.right)) else {
+        return result(false, version);
+    };
+    let order = left.cmp(&right);
+    let passed = match condition.operator {
+        Operator::Equal => order.is_eq(),
+        Operator::NotEqual => order.is_ne(),
+        Operator::Less => order.is_lt(),
+        Operator::LessOrEqual => order.is_le(),
+        Operator::Greater => order.is_gt(),
+        Operator::GreaterOrEqual => order.is_ge(),
+    };
+    result(passed, version)
 }
 
 /// Says milliseconds for people: `2d`, `-3h`.
@@ -168,6 +200,7 @@ fn value(placeholder: &Placeholder, seen: &Observation) -> Result<Resolved, Stri
             // One from the future is as fresh as can be.
             Ok(Resolved::Number(seen.at.saturating_sub(written_at).as_millis() as f64))
         }
+        Placeholder::Version => seen.version.clone().map(text).ok_or_else(|| "no version".to_owned()),
         Placeholder::Ip => seen.ip.clone().map(text).ok_or_else(|| "no address".to_owned()),
         Placeholder::Body(parts) if parts.is_empty() => {
             seen.body.as_deref().map(|b| text(b.trim().to_owned())).ok_or_else(|| "no body".to_owned())
