@@ -27,6 +27,32 @@ fn an_rpo_of_five_minutes_with_an_hourly_schedule_is_flagged_in_its_row() {
     assert_eq!(found[0].severity, Severity::FalseConfidence);
 }
 
+// proves: H6
+#[test]
+fn a_review_that_is_overdue_is_a_finding_and_one_to_come_is_none() {
+    for (text, lines) in [
+        ("# Plan\n\n- **Next Review:** 2026-11-20\n", &[3][..]),
+        ("# Plan\n\n- **Next Review:** 2026-11-21\n", &[]),
+        ("# Plan\n\nReview date: 2027-02-01\n", &[]),
+        // Nobody wrote down when: the cycle and the last time tell it.
+        ("# Plan\n\nLast updated: 2026-05-01\n\nReview cycle: quarterly\n", &[3]),
+        ("# Plan\n\nLast updated: 2026-09-01\n\nReview cycle: quarterly\n", &[]),
+        (
+            "---\ntitle: Cache lost\nrto: 1h\nreview: 2026-01-31\n---\n## Look\n\n```muster\ncheck: cache\n```\n",
+            &[4],
+        ),
+        (
+            "---\ntitle: Cache lost\nrto: 1h\nreview: 2027-01-31\n---\n## Look\n\n```muster\ncheck: cache\n```\n",
+            &[],
+        ),
+    ] {
+        let found = look(text);
+        let found = of(&found, "review-date-past");
+        assert_eq!(found.iter().map(|one| one.line).collect::<Vec<_>>(), lines, "{text}");
+        assert!(found.iter().all(|one| one.severity == Severity::Weak));
+    }
+}
+
 #[test]
 fn a_crontab_that_runs_less_often_than_the_rpo_is_flagged() {
     let text = "# Plan\n\nRPO: 1 hour\n\n```cron\n0 */6 * * * /opt/shop/backup.sh\n```\n";

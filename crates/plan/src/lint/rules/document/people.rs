@@ -78,23 +78,33 @@ fn contacts(reading: &Reading, report: &mut Report) {
     }
 }
 
+/// The lines between the marks at the beginning of a file.
+fn front_matter(lines: &[String]) -> impl Iterator<Item = (usize, &str)> {
+    let is_there = lines.first().is_some_and(|line| line.trim_end() == "---");
+    let inside = lines.iter().enumerate().skip(1).take_while(|(_, line)| line.trim_end() != "---");
+    inside.filter(move |_| is_there).map(|(index, line)| (index + 1, line.trim()))
+}
+
 fn review(reading: &Reading, report: &mut Report) {
     let Some(today) = reading.today else { return };
     let mut cycle = None;
     let mut updated: Option<(usize, Date)> = None;
     let mut is_due = false;
-    for line in &reading.prose {
-        let lower = line.text.to_ascii_lowercase();
-        let date = date_in(&line.text);
+    let prose = reading.prose.iter().map(|one| (one.line, one.text.as_str()));
+    for (line, text) in front_matter(&reading.lines).chain(prose) {
+        let lower = text.to_ascii_lowercase();
+        let date = date_in(text);
         if let Some(date) = date.filter(|_| {
             lower.starts_with("next review")
                 || lower.starts_with("review date")
                 || lower.starts_with("review by")
                 || lower.starts_with("review due")
+                // In the front matter of a runbook.
+                || lower.starts_with("review:")
         }) {
             is_due = true;
             if date < today {
-                report.line(line.line).message = format!(
+                report.line(line).message = format!(
                     "the review was due on {date}: these commands were last looked at for another state of the platform"
                 );
             }
@@ -113,7 +123,7 @@ fn review(reading: &Reading, report: &mut Report) {
                 || lower.starts_with("last reviewed")
                 || lower.starts_with("last review")
         }) {
-            updated = Some((line.line, date));
+            updated = Some((line, date));
         }
     }
     if let (false, Some(months), Some((line, date))) = (is_due, cycle, updated)
