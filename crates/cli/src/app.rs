@@ -15,16 +15,23 @@ use muster_drivers::{
     component::{self, ComponentDriver},
     services,
 };
-use muster_engine::{journal::Journal, world::World};
+use muster_engine::{
+    journal::Journal,
+    world::{Papers, World},
+};
 use muster_plan::Scope;
-use muster_repo::{Location, Repo, Stop, keys};
+use muster_repo::{Location, Repo, Standing, Stop, keys};
 use muster_types::{
-    Clock, Explain, Kind, Mask, Secret, Timestamp, backup::RunId, config::Platform, plan::Mode,
+    Clock, Explain, Kind, Mask, Secret, Timestamp,
+    backup::RunId,
+    config::{MissingSecret, Platform},
+    plan::Mode,
 };
 
 use crate::{
     args::Global,
     clock::SystemClock,
+    commands::copy::ITSELF,
     config::{self, ConfigError, Environment, LoadOptions, Loaded, SystemEnvironment},
     exit::Failure,
     signals,
@@ -62,15 +69,29 @@ pub(crate) fn load(global: &Global, intent: Intent) -> Result<Loaded, Failure> {
 
 /// Opens the repository that the configuration names.
 pub(crate) fn open_repo(loaded: &Loaded) -> Result<Repo, Failure> {
-    let location = location(loaded)?;
-    let key = key(loaded)?;
-    let error = match Repo::open(&location, &key) {
+    open_repo_at(&location(loaded)?, key(loaded)?).map_err(|mut failure| {
+        let copies = loaded.platform.repository.iter().flat_map(|repository| &repository.copies);
+        let is_lost = matches!(failure.note.kind, Kind::NoRepository | Kind::Corrupt | Kind::Unavailable);
+        if let Some(copy) = copies.clone().next().filter(|_| is_lost) {
+            let hint = failure.note.hint.map_or_else(String::new, |hint| format!("{hint}; or "));
+            failure.note.hint = Some(format!(
+                "{hint}use the copy: `muster list --from {0}`, `muster restore --from {0}`",
+                copy.name
+            ));
+        }
+        failure
+    })
+}
+
+/// Opens the repository at a location, with a key from a file or from paper.
+pub(crate) fn open_repo_at(location: &Location, key: Secret) -> Result<Repo, Failure> {
+    let error = match Repo::open(location, &key) {
         Err(error) if error.kind() == Kind::WrongKey => error,
         other => return Ok(other?),
     };
     // Perhaps it was typed from paper: in small letters, without dashes, or with a slip whose place can be told.
     match keys::parse_paper(key.expose()) {
-        Ok(typed) if typed != key => Ok(Repo::open(&location, &typed)?),
+        Ok(typed) if typed != key => Ok(Repo::open(location, &typed)?),
         Err(slip) if key.expose().starts_with("MUSTER-") => {
             let mut failure = Failure::from(error);
             failure.note.causes.push(slip.to_string());
@@ -113,6 +134,50 @@ pub(crate) fn location(loaded: &Loaded) -> Result<Location, Failure> {
     Ok(location)
 }
 
+/// Returns the location of a copy of the repository.
+pub(crate) fn copy_location(loaded: &Loaded, name: &str) -> Result<Location, Failure> {
+    let copies = loaded.platform.repository.iter().flat_map(|repository| &repository.copies);
+    let Some(copy) = copies.clone().find(|copy| copy.name == name) else {
+        let known: Vec<&str> = copies.map(|copy| copy.name.as_str()).collect();
+        let hint = if known.is_empty() {
+            "the configuration has none: add `repository: {copies: [{name: …, location: …}]}`".into()
+        } else {
+            format!("the configuration has: {}", known.join(", "))
+        };
+        return Err(Failure::new(Kind::Input, format!("there is no copy `{name}`"), hint));
+    };
+    let mut location: Location = copy.location.parse()?;
+    if let Location::S3(s3) = &mut location {
+        s3.path_style = copy.path_style.unwrap_or(copy.endpoint.is_some());
+        s3.endpoint.clone_from(&copy.endpoint);
+        s3.region = copy.region.clone().unwrap_or_else(|| s3.region.clone());
+        s3.credentials = loaded.copy_credentials(name, &SystemEnvironment).map_err(of_config)?;
+        s3.patience = patience().unwrap_or(s3.patience);
+        s3.stop = Stop(signals::is_cancelled);
+        s3.upload_rate_max = copy.max_upload_rate.and_then(|rate| NonZeroU64::new(rate.0));
+    }
+    Ok(location)
+}
+
+/// Returns where the copies are, or for each why it cannot be used: a missing secret of one keeps no backup from being
+/// taken.
+fn copy_locations(loaded: &Loaded) -> BTreeMap<String, Result<Location, MissingSecret>> {
+    let copies = loaded.platform.repository.iter().flat_map(|repository| &repository.copies);
+    copies
+        .map(|copy| {
+            let location = copy_location(loaded, &copy.name).map_err(|failure| unusable(&copy.name, failure));
+            (copy.name.clone(), location)
+        })
+        .collect()
+}
+
+fn unusable(name: &str, failure: Failure) -> MissingSecret {
+    MissingSecret {
+        message: format!("the copy `{name}` cannot be used: {}", failure.note.error),
+        hint: failure.note.hint.unwrap_or_else(|| "run `muster config check`".into()),
+    }
+}
+
 /// Returns the location that `muster init` was given, with the usual credentials.
 pub(crate) fn new_location(
     text: &str,
@@ -153,6 +218,44 @@ pub(crate) fn open_world(loaded: Loaded) -> Result<World, Failure> {
     world_with(loaded, repo)
 }
 
+/// Opens everything that a run touches, with a copy in the place of the repository.
+pub(crate) fn open_world_from(mut loaded: Loaded, from: Option<&str>) -> Result<World, Failure> {
+    let Some(name) = from else { return open_world(loaded) };
+    let location = copy_location(&loaded, name)?;
+    if Repo::standing(&location)? == Standing::Nothing {
+        return Err(Failure::new(
+            Kind::NoRepository,
+            format!("nothing stands at the copy `{name}`, {location}"),
+            "is its disk mounted? A copy is made by `muster copy`",
+        ));
+    }
+    let repo = open_repo_at(&location, key(&loaded)?)?;
+    name_copy(&mut loaded, name);
+    let mut world = world_with(loaded, repo)?;
+    world.from = Some(name.to_owned());
+    Ok(world)
+}
+
+/// As [`open_world_from`], for commands that ask or write the copies: only for them their secrets are read.
+pub(crate) fn open_world_with_copies(loaded: Loaded, from: Option<&str>) -> Result<World, Failure> {
+    let mut copies = copy_locations(&loaded);
+    if from.is_some() {
+        copies.insert(ITSELF.to_owned(), location(&loaded).map_err(|failure| unusable(ITSELF, failure)));
+    }
+    let mut world = open_world_from(loaded, from)?;
+    world.copies = copies;
+    Ok(world)
+}
+
+/// Lets what is shown name the copy.
+pub(crate) fn name_copy(loaded: &mut Loaded, name: &str) {
+    if let Some(repository) = &mut loaded.platform.repository
+        && let Some(copy) = repository.copy(name)
+    {
+        repository.location = copy.location.clone();
+    }
+}
+
 /// As [`open_world`], with a repository that is open already.
 pub(crate) fn world_with(loaded: Loaded, repo: Repo) -> Result<World, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -166,6 +269,9 @@ pub(crate) fn world_with(loaded: Loaded, repo: Repo) -> Result<World, Failure> {
         services.insert(name.clone(), services::open(name, definition)?);
     }
     Ok(World {
+        copies: BTreeMap::new(),
+        from: None,
+        papers: Papers { folder: loaded.folder.clone(), files: loaded.files.clone() },
         platform: loaded.platform,
         environment: loaded.environment,
         host: host(),
@@ -265,6 +371,7 @@ impl Request {
             run: &self.run,
             scratch: &self.scratch,
             mode,
+            from: world.from.as_deref(),
         }
     }
 }
@@ -274,7 +381,7 @@ fn host() -> String {
 }
 
 /// The user who runs Muster: by name where the system tells it, else by number.
-fn operator() -> String {
+pub(crate) fn operator() -> String {
     let uid = rustix::process::getuid().as_raw();
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     passwd

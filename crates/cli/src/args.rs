@@ -1,9 +1,17 @@
 //! What can be said on the command line. Words only: what they mean is decided in `commands`.
 
+mod copies;
+mod recovery;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use muster_types::Span;
+
+pub(crate) use self::{
+    copies::{CopyArgs, RecoverArgs},
+    recovery::{FailoverArgs, RescueArgs, RestoreArgs, ResumeArgs, RunArgs, UnsealArgs},
+};
 
 /// Disaster recovery that is proven before it is needed.
 #[derive(Debug, Parser)]
@@ -48,6 +56,8 @@ pub(crate) enum Command {
     Diagnose(DiagnoseArgs),
     /// Back components up
     Backup(BackupArgs),
+    /// Bring the copies of the repository up to date
+    Copy(CopyArgs),
     /// List backups
     List(ListArgs),
     /// Show one backup or one run
@@ -58,9 +68,15 @@ pub(crate) enum Command {
     Prove(ProveArgs),
     /// Bring components back
     Restore(RestoreArgs),
+    /// On a blank host: bring configuration, runbooks and history back from a repository, then everything else
+    Recover(RecoverArgs),
     /// Bring deleted rows of a PostgreSQL table back from an earlier state
     Rescue(RescueArgs),
-    /// Continue a run that was interrupted or has failed
+    /// Make a standby the primary of a PostgreSQL cluster, after the old primary is kept out
+    Failover(FailoverArgs),
+    /// Run a runbook, or a scenario of any Markdown document, step by step
+    Run(RunArgs),
+    /// Continue a run that was interrupted, has failed or waits
     Resume(ResumeArgs),
     /// List runs, newest first
     Runs(RunsArgs),
@@ -89,6 +105,12 @@ pub(crate) enum Command {
     Runbook(RunbookCommand),
     /// Destroy and recover a small platform in a sandbox, to see how it works
     Demo(DemoArgs),
+    /// Internal: keeps a command of a runbook
+    #[command(hide = true)]
+    KeepStep {
+        /// Where its end is written
+        folder: PathBuf,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -237,6 +259,9 @@ pub(crate) struct BackupArgs {
 pub(crate) struct ListArgs {
     /// Only the backups of these components
     pub components: Vec<String>,
+    /// Look at this copy of the repository
+    #[arg(long, value_name = "COPY")]
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +277,9 @@ pub(crate) struct ShowArgs {
 pub(crate) struct VerifyArgs {
     /// Judge these files (.dump, .sql, .sql.gz, .tar, SQLite) instead of the repository
     pub files: Vec<PathBuf>,
+    /// Verify this copy of the repository
+    #[arg(long, value_name = "COPY", conflicts_with = "files")]
+    pub from: Option<String>,
     /// Read and check all data, or a part of it: `--read-data=10%`
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100%")]
     pub read_data: Option<String>,
@@ -267,88 +295,14 @@ pub(crate) struct ProveArgs {
     /// Prove a backup chosen by chance instead of the newest
     #[arg(long)]
     pub random: bool,
+    #[command(flatten)]
+    pub unseal: UnsealArgs,
+    /// Prove what stands in this copy of the repository
+    #[arg(long, value_name = "COPY")]
+    pub from: Option<String>,
     /// Print the plan and do nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person gives")]
-pub(crate) struct RestoreArgs {
-    /// The components, restored as one run
-    #[arg(required_unless_present = "all")]
-    pub components: Vec<String>,
-    /// All components
-    #[arg(long, conflicts_with_all = ["components", "into"])]
-    pub all: bool,
-    /// To which state: `latest`, `latest-proven`, a time with zone, a backup's id or its label; with a log also an LSN
-    /// (`0/3000100`), `xid:N`, `name:RESTORE_POINT`, `immediate` (the newest backup alone)
-    #[arg(long, value_name = "STATE", default_value = "latest")]
-    pub to: String,
-    /// Along which timeline of a cluster. Default: the one that it was on at that time
-    #[arg(long, value_name = "N", conflicts_with = "undo")]
-    pub timeline: Option<u32>,
-    /// Restore to another place and leave the component alone
-    #[arg(long, value_name = "PATH")]
-    pub into: Option<PathBuf>,
-    /// What stands at `--into` may be moved aside
-    #[arg(long, requires = "into")]
-    pub replace: bool,
-    /// When the failure began (with zone): the RTO clock runs from here
-    #[arg(long, value_name = "TIME")]
-    pub failed_at: Option<String>,
-    /// When the chosen backup turns out to be damaged, go on with the next older one
-    #[arg(long)]
-    pub try_older: bool,
-    /// Put the data back that the last restore moved aside
-    #[arg(long, conflicts_with_all = ["into", "failed_at", "try_older"])]
-    pub undo: bool,
-    /// A rehearsal: its times count as `drill`
-    #[arg(long)]
-    pub drill: bool,
-    /// Print the plan and do nothing
-    #[arg(long, short = 'n')]
-    pub dry_run: bool,
-    /// Do not ask
-    #[arg(long, short = 'y')]
-    pub yes: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RescueArgs {
-    /// The component
-    pub component: String,
-    /// The table, as SQL names it: `runs`, `app.runs`, `"Runs"`
-    #[arg(long, value_name = "TABLE")]
-    pub table: String,
-    /// Only the rows that this SQL condition holds for. Default: all
-    #[arg(long = "where", value_name = "SQL")]
-    pub condition: Option<String>,
-    /// From which state: a time with zone, a backup's id or its label, `latest`; with a log also an LSN (`0/3000100`),
-    /// `xid:N`, `name:RESTORE_POINT`
-    #[arg(long, value_name = "STATE")]
-    pub from: String,
-    /// Along which timeline of a cluster. Default: the one that it was on at that time
-    #[arg(long, value_name = "N")]
-    pub timeline: Option<u32>,
-    /// Let the triggers of the tables fire. Default: they stay silent
-    #[arg(long)]
-    pub triggers: bool,
-    /// Find the rows and say what would be inserted, and change nothing
-    #[arg(long, short = 'n')]
-    pub dry_run: bool,
-    /// Do not ask
-    #[arg(long, short = 'y')]
-    pub yes: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ResumeArgs {
-    /// The run
-    pub run: String,
-    /// Do not ask
-    #[arg(long, short = 'y')]
-    pub yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -370,6 +324,9 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
+    /// Remove from this copy what was pruned here, by the same rules
+    #[arg(long, value_name = "COPY")]
+    pub copy: Option<String>,
     /// Say what would go, and do nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
@@ -455,7 +412,7 @@ pub(crate) enum RunbookCommand {
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
-    /// Show the steps of a runbook or of any Markdown document. Nothing is executed
+    /// Show the steps of a runbook or of any Markdown document. Nothing is executed: that is `muster run`
     Show {
         /// The file
         file: PathBuf,

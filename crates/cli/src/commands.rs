@@ -3,9 +3,12 @@
 pub(crate) mod backup;
 mod check;
 mod config;
+pub(crate) mod copy;
 mod detach;
 mod diagnose;
+mod failover;
 mod init;
+mod keep;
 mod key;
 mod lint;
 mod list;
@@ -13,9 +16,11 @@ mod pin;
 pub(crate) mod prove;
 mod prune;
 mod reach;
+mod recover;
 mod rescue;
 pub(crate) mod restore;
 mod resume;
+mod run;
 mod runbook;
 mod runs;
 mod service;
@@ -44,12 +49,16 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Check(args) => check::run(global, args),
         Command::Diagnose(args) => diagnose::run(global, args),
         Command::Backup(args) => backup::run(global, args),
+        Command::Copy(args) => copy::run(global, args),
+        Command::Recover(args) => recover::run(global, args),
         Command::List(args) => list::run(global, args),
         Command::Show(args) => show::run(global, args),
         Command::Verify(args) => verify::run(global, args),
         Command::Prove(args) => prove::run(global, args),
         Command::Restore(args) => restore::run(global, args),
         Command::Rescue(args) => rescue::run(global, args),
+        Command::Failover(args) => failover::run(global, args),
+        Command::Run(args) => run::run(global, args),
         Command::Resume(args) => resume::run(global, args),
         Command::Runs(args) => runs::run(global, args),
         Command::Status(args) => status::run(global, args),
@@ -63,6 +72,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Detach(args) => detach::run(global, args),
         Command::Runbook(command) => runbook::run(global, command),
         Command::Demo(args) => demo::run(global, args),
+        Command::KeepStep { folder } => keep::run(folder),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "muster", &mut script);

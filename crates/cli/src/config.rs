@@ -21,7 +21,7 @@ mod paths;
 mod resolve;
 mod rules;
 mod secret;
-mod suggest;
+pub(crate) mod suggest;
 mod tree;
 mod typed;
 
@@ -83,6 +83,8 @@ pub struct Loaded {
     pub passwords: Vec<Finding>,
     /// Where the repository's secrets stand, for the day on which one cannot be read.
     secrets: BTreeMap<&'static str, Place>,
+    /// The same of each of its copies, by name.
+    copy_secrets: BTreeMap<String, BTreeMap<&'static str, Place>>,
 }
 
 impl fmt::Debug for Loaded {
@@ -108,8 +110,16 @@ impl Loaded {
     /// Looks whether the repository's password is there, without running a command: errors, and files that every user
     /// may read.
     pub fn look_at_repository_key(&self, environment: &dyn Environment) -> Vec<Finding> {
-        let secrets = resolve::SECRETS.iter().filter_map(|key| self.secret(key));
-        secrets.flat_map(|(text, place)| secret::look(text, place, &self.folder, environment)).collect()
+        let own = resolve::SECRETS.iter().filter_map(|key| self.secret(key));
+        let copies = self.platform.repository.iter().flat_map(|repository| &repository.copies);
+        let of_copies = copies.flat_map(|copy| {
+            let place = |key| self.copy_secrets.get(&copy.name)?.get(key);
+            let access = copy.access_key.as_deref().zip(place("access_key"));
+            access.into_iter().chain(copy.secret_key.as_deref().zip(place("secret_key")))
+        });
+        own.chain(of_copies)
+            .flat_map(|(text, place)| secret::look(text, place, &self.folder, environment))
+            .collect()
     }
 
     /// Resolves the credentials of object storage: those of the file, else those of the usual variables.
@@ -122,6 +132,29 @@ impl Loaded {
         };
         let resolve =
             |(text, place)| secret::resolve(text, place, &self.folder, environment, &mut Vec::new());
+        let access_key = resolve(access)?.expose().to_owned();
+        Ok(Some(Credentials { access_key, secret_key: resolve(secret)?, session_token: None }))
+    }
+
+    /// As [`Self::repository_credentials`], of a copy: its own, else those of the usual variables.
+    pub fn copy_credentials(
+        &self,
+        name: &str,
+        environment: &dyn Environment,
+    ) -> Result<Option<Credentials>, ConfigError> {
+        let copy = self.platform.repository.as_ref().and_then(|repository| repository.copy(name));
+        let (Some(copy), Some(places)) = (copy, self.copy_secrets.get(name)) else {
+            return Ok(usual_credentials(environment));
+        };
+        let pair = |text: Option<&String>, key| Some((text?.clone(), places.get(key)?));
+        let access = pair(copy.access_key.as_ref(), "access_key");
+        let secret = pair(copy.secret_key.as_ref(), "secret_key");
+        let (Some(access), Some(secret)) = (access, secret) else {
+            return Ok(usual_credentials(environment));
+        };
+        let resolve = |(text, place): (String, &Place)| {
+            secret::resolve(&text, place, &self.folder, environment, &mut Vec::new())
+        };
         let access_key = resolve(access)?.expose().to_owned();
         Ok(Some(Credentials { access_key, secret_key: resolve(secret)?, session_token: None }))
     }
@@ -174,9 +207,9 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
     rules.judge_checks(&whole.platform, &resolved, &mut findings);
     let mut platform = whole.platform;
     for (name, findings) in &resolved.passwords {
-        if let Some(Component::Postgres(postgres)) = platform.components.get_mut(name) {
-            postgres.password = None;
-            postgres.password_missing = findings.first().map(|finding| missing(name, finding));
+        let missing = findings.first().map(|finding| missing(name, finding));
+        if let Some(component) = platform.components.get_mut(name) {
+            take_secrets(component, missing);
         }
     }
     paths::make_absolute(&mut platform, &found.folder);
@@ -204,17 +237,56 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
             .into_iter()
             .filter_map(|key| Some((key, sources.place(tree.get(&["repository", key])?.at))))
             .collect(),
+        copy_secrets: copy_places(&tree, &sources),
         folder: found.folder,
         mask: resolved.mask(),
         platform,
     })
 }
 
+/// Takes out of a component what could not be had, and leaves the reason there.
+fn take_secrets(component: &mut Component, missing: Option<MissingSecret>) {
+    match component {
+        Component::Postgres(postgres) => {
+            postgres.password = None;
+            postgres.password_missing = missing;
+        }
+        Component::Redis(redis) => {
+            redis.password = None;
+            redis.password_missing = missing;
+        }
+        Component::Vault(vault) => {
+            (vault.token, vault.role_id, vault.secret_id) = (None, None, None);
+            vault.secret_missing = missing;
+        }
+        Component::Etcd(etcd) => {
+            etcd.password = None;
+            etcd.secret_missing = missing;
+        }
+        Component::Sqlite(_) | Component::Files(_) => {}
+    }
+}
+
+/// Returns where the secrets of each copy stand.
+fn copy_places(tree: &Node, sources: &Sources) -> BTreeMap<String, BTreeMap<&'static str, Place>> {
+    let item = |index: usize| tree.get(&["repository", "copies", &index.to_string()]);
+    (0..)
+        .map_while(item)
+        .filter_map(|node| {
+            let name = node.entry("name")?.node.text()?.to_owned();
+            let places = resolve::SECRETS
+                .into_iter()
+                .filter_map(|key| Some((key, sources.place(node.entry(key)?.node.at))));
+            Some((name, places.collect()))
+        })
+        .collect()
+}
+
 /// Says what a component lacks, without the place in the file.
 fn missing(name: &str, finding: &Finding) -> MissingSecret {
     let cause = finding.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
     MissingSecret {
-        message: format!("the password of component `{name}`: {}{cause}", finding.message),
+        message: format!("the secret of component `{name}`: {}{cause}", finding.message),
         hint: finding.hint.clone().unwrap_or_else(|| "run `muster config check`".into()),
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn confirm(yes: bool, question: &str, word: &str) -> Result<(), Failu
 }
 
 /// Whether a line can be read; waits a tenth of a second.
-fn is_readable() -> io::Result<bool> {
+pub(crate) fn is_readable() -> io::Result<bool> {
     let stdin = io::stdin();
     let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
     let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };

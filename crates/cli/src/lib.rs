@@ -19,6 +19,7 @@ mod metrics;
 mod progress;
 mod render;
 mod signals;
+mod unseal;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,31 @@
 use muster_plan::status::{newest_good, newest_proof};
 use muster_types::{
     facts::{Facts, ProofOutcome},
-    objective::{ObjectiveRow, Verdict},
+    objective::{CopyRow, ObjectiveRow, Verdict},
 };
+
+/// Renders the metrics of the repository's copies.
+pub(crate) fn copies(platform: &str, environment: &str, rows: &[CopyRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut page =
+        Page { text: String::new(), base: labels(&[("platform", platform), ("environment", environment)]) };
+    page.family("muster_copy_target_seconds", "The target of a copy of the repository.");
+    for row in rows {
+        page.sample("muster_copy_target_seconds", &labels(&[("copy", &row.name)]), row.target_seconds);
+    }
+    page.family("muster_copy_measured_seconds", "Age of what a copy holds; absent when nobody knows.");
+    for row in rows {
+        page.sample("muster_copy_measured_seconds", &labels(&[("copy", &row.name)]), row.measured_seconds);
+    }
+    page.family("muster_copy_met", "1 when measured and within the target; 0 when breached or unproven.");
+    for row in rows.iter().filter(|row| row.verdict != Verdict::NotApplicable) {
+        let met = f64::from(row.verdict == Verdict::Met);
+        page.sample("muster_copy_met", &labels(&[("copy", &row.name)]), Some(met));
+    }
+    page.text
+}
 
 /// Renders the metrics of one platform and environment.
 pub(crate) fn text(

@@ -2,6 +2,10 @@
 //!
 //! Nothing is computed here that is not in the document.
 
+pub(crate) mod copies;
+pub(crate) mod runbook;
+mod servers;
+
 use std::path::Path;
 
 use muster_drivers::foreign::{ForeignReport, Verdict};
@@ -18,7 +22,6 @@ use muster_types::{
     place,
     plan::{Action, Holder, Plan},
     report::{RunReport, StepState},
-    rescue::{Rescue, RowRole, shown},
 };
 use serde_json::json;
 
@@ -56,8 +59,8 @@ pub(crate) fn plan(plan: &Plan) -> Answer {
         push(&mut text, format_args!("{:>3}. {}\n", index + 1, step.title));
         if let Action::Swap { holder, moves, .. } = &step.action {
             let shown = |place: &Path| match holder {
-                Holder::Folder => place.display().to_string(),
-                Holder::Server => place::name_in_server(place),
+                Holder::Server if place::is_in_server(place) => place::name_in_server(place),
+                Holder::Folder | Holder::Server => place.display().to_string(),
             };
             for one in moves {
                 let [from, target, kept] = [&one.from, &one.target, &one.kept].map(|place| shown(place));
@@ -103,9 +106,9 @@ pub(crate) fn run(report: &RunReport) -> Answer {
             ),
         );
     }
-    if let Some(rescue) = &report.rescue {
-        text.push_str(&self::rescue(rescue));
-    }
+    text.push_str(&servers::done(report));
+    text.push_str(&copies::came_to(report));
+    text.push_str(&runbook::told(report));
     text.push_str(&objectives(&report.objectives));
     let errors: String =
         report.steps.iter().filter_map(|step| step.error.as_ref()).map(exit::render).collect();
@@ -133,7 +136,7 @@ pub(crate) fn run(report: &RunReport) -> Answer {
     }
     let code = match report.outcome {
         Some(RunOutcome::Done) => exit::DONE,
-        Some(RunOutcome::Partly) => exit::PARTLY,
+        Some(RunOutcome::Partly | RunOutcome::Waiting) => exit::PARTLY,
         Some(RunOutcome::Interrupted) => exit::INTERRUPTED,
         // The first failure decides, so that `no space` and `damaged` can be told apart by a script.
         _ => report
@@ -145,42 +148,6 @@ pub(crate) fn run(report: &RunReport) -> Answer {
     let mut answer = Answer::new(text, json!(report)).with_code(code);
     answer.errors = errors;
     answer
-}
-
-/// Shows what was missing, and what came of it.
-fn rescue(rescue: &Rescue) -> String {
-    let found = &rescue.found;
-    let mut text = format!(
-        "{}: {} deleted since, {} changed since (left as they are), {} new (left as they are)\n",
-        shown(&found.table),
-        found.deleted,
-        found.changed,
-        found.new
-    );
-    if found.missing.is_empty() {
-        text.push_str("nothing is missing: nothing was inserted\n");
-        return text;
-    }
-    let word = if rescue.is_inserted { "inserted" } else { "missing" };
-    let rows: Vec<Vec<String>> = found
-        .missing
-        .iter()
-        .map(|one| {
-            let why = match one.role {
-                RowRole::Asked => "asked for",
-                RowRole::Child => "pointed to what was asked for",
-                RowRole::Parent => "others point to them",
-            };
-            vec![shown(&one.table), one.rows.to_string(), why.to_owned()]
-        })
-        .collect();
-    text.push_str(&table(&["table", word, "why"], &rows));
-    if rescue.is_inserted {
-        push(&mut text, format_args!("a copy of what was inserted: {}\n", found.file.display()));
-    } else {
-        text.push_str("nothing was inserted\n");
-    }
-    text
 }
 
 /// Services that the run has stopped and not started.
@@ -435,6 +402,7 @@ fn outcome_word(outcome: RunOutcome) -> String {
         RunOutcome::Failed => "failed",
         RunOutcome::Partly => "partly done",
         RunOutcome::Interrupted => "interrupted",
+        RunOutcome::Waiting => "waiting",
     }
     .into()
 }

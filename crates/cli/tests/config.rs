@@ -10,6 +10,8 @@ mod environments;
 mod rules;
 #[path = "config/secrets.rs"]
 mod secrets;
+#[path = "config/servers.rs"]
+mod servers;
 #[path = "config/surroundings.rs"]
 mod surroundings;
 
@@ -153,7 +155,7 @@ fn an_unknown_kind_is_shown_with_the_known_ones() {
         &error,
         "muster.yaml:9:17",
         "sqlit",
-        "`kind: sqlit` is not one of `sqlite`, `files` or `postgres`",
+        "`kind: sqlit` is not one of `sqlite`, `files`, `postgres`",
         "did you mean `sqlite`?",
     );
 }

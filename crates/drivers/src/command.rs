@@ -56,6 +56,9 @@ pub enum Leftovers {
     /// They go on: right for what starts a service. Output then goes to an unnamed file instead of a pipe, because a
     /// service that inherits a pipe would die of SIGPIPE when Muster ends.
     Keep,
+    /// They go on, and what they write is read and thrown away for as long as they write: for [`Invocation::run_then`]
+    /// in a process that stays for it. However much is written, no disk fills up.
+    Drain,
 }
 
 /// A program to run, with everything that bounds it.
@@ -120,6 +123,12 @@ pub enum CommandError {
         /// As it was called.
         program: String,
     },
+    /// The folder in which it is to run is not there.
+    #[error("there is no folder {}", folder.display())]
+    NoFolder {
+        /// As it was given.
+        folder: PathBuf,
+    },
     /// It ran too long and was ended with its whole process group.
     #[error("`{program}` did not end within {timeout}{}", so_far(output))]
     TimedOut {
@@ -151,7 +160,7 @@ impl Explain for CommandError {
     fn kind(&self) -> Kind {
         match self {
             Self::Empty | Self::NotExecutable { .. } => Kind::Config,
-            Self::NotFound { .. } => Kind::NotFound,
+            Self::NotFound { .. } | Self::NoFolder { .. } => Kind::NotFound,
             Self::TimedOut { .. } | Self::System { .. } => Kind::Unavailable,
             Self::Cancelled { .. } => Kind::Interrupted,
         }
@@ -172,6 +181,9 @@ impl Explain for CommandError {
             Self::NotExecutable { program } => format!("make it executable: `chmod +x {program}`"),
             Self::TimedOut { program, .. } => {
                 format!("run `{program}` by hand to see what it waits for, or allow a longer timeout")
+            }
+            Self::NoFolder { .. } => {
+                "make it, or correct `cwd`: relative folders begin where Muster is called".into()
             }
             Self::Cancelled { .. } | Self::System { .. } => return None,
         };
@@ -221,10 +233,31 @@ impl Invocation {
     /// # Errors
     /// [`CommandError`]; in every case nothing of the process group runs any more.
     pub fn run(&self, watcher: &dyn Watcher) -> Result<Ended, CommandError> {
+        self.run_with(watcher, &mut Vec::new())
+    }
+
+    /// As [`Self::run`], then hands the end to `told`, and returns when nobody holds the output open any more.
+    ///
+    /// With [`Leftovers::Drain`], what the program has started in the background can write on without an end.
+    pub fn run_then(&self, watcher: &dyn Watcher, told: impl FnOnce(Result<Ended, CommandError>)) {
+        let mut readers = Vec::new();
+        let ended = self.run_with(watcher, &mut readers);
+        told(ended);
+        while !readers.iter().all(|done| done.load(Ordering::Acquire)) {
+            thread::sleep(DRAIN);
+        }
+    }
+
+    fn run_with(
+        &self,
+        watcher: &dyn Watcher,
+        readers: &mut Vec<Arc<AtomicBool>>,
+    ) -> Result<Ended, CommandError> {
         let program = self.argv.first().filter(|p| !p.is_empty()).ok_or(CommandError::Empty)?.clone();
         let system = |source| CommandError::System { program: program.clone(), source };
         let begun = Instant::now();
         let (mut child, outputs) = self.spawn(&program)?;
+        readers.extend(outputs.iter().filter_map(Output::done));
         let stop = wait(&mut child, begun + self.timeout, watcher);
         let (status, interrupted) = match stop {
             Ok(None) => (self.settle(&mut child, &outputs), None),
@@ -265,7 +298,7 @@ impl Invocation {
             command.current_dir(folder);
         }
         let files = match self.leftovers {
-            Leftovers::Kill => {
+            Leftovers::Kill | Leftovers::Drain => {
                 command.stdout(Stdio::piped()).stderr(Stdio::piped());
                 None
             }
@@ -397,6 +430,13 @@ impl Output {
             });
         }
         Self::Pipe { capture, done }
+    }
+
+    fn done(&self) -> Option<Arc<AtomicBool>> {
+        match self {
+            Self::Pipe { done, .. } => Some(Arc::clone(done)),
+            Self::File(..) => None,
+        }
     }
 
     fn is_done(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What Muster can do with one component, whatever its kind.
 //!
 //! The engine calls these in the order of a plan. A driver knows one kind and its versions; it reads the source, and
-//! changes it only in [`ComponentDriver::swap`], [`ComponentDriver::detach`] and [`ComponentDriver::insert_rows`].
+//! changes it only in [`ComponentDriver::swap`], [`ComponentDriver::detach`], [`ComponentDriver::insert_rows`],
+//! [`ComponentDriver::restore_tables`] and [`ComponentDriver::return_tables`].
 //!
 //! A driver never chooses (no "latest", no default target), never writes the journal, never prints.
 
@@ -12,25 +13,33 @@ use std::{
 
 use muster_repo::{Repo, source::Source};
 use muster_types::{
-    Clock, Kind,
+    Clock, Kind, Lsn,
     backup::{BackupRecord, Method, Witness},
     config::{Assertion, Component},
     event::Watcher,
     facts::ComponentFacts,
-    plan::SwapMove,
+    failover::MemberFacts,
+    plan::{SwapMove, Takeover},
     rescue::{RowSelection, RowsFound, TriggerUse},
+    tables::{TableFacts, TablesDone},
     wal::{Reached, ReceiverStatus, Replay},
 };
 
 use crate::{
     DriverError,
     described::ServerFacts,
+    etcd::EtcdDriver,
+    failover::{Closed, PromotedMember, no_members},
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
     postgres::PostgresDriver,
+    redis::RedisDriver,
     rescue::{Inserted, RowInsertion, RowSearch, no_rows},
-    server::ServerPlaces,
+    server::{ServerPlaces, Told},
     sqlite::SqliteDriver,
+    swap,
+    tables::{TableRestore, TableReturn, no_tables},
+    vault::VaultDriver,
 };
 
 /// What is to be judged, and how far.
@@ -169,6 +178,28 @@ pub trait ComponentDriver: Send + Sync {
         None
     }
 
+    /// Opens a sealed server with the keys that people have given for this run; one that is open is left alone.
+    ///
+    /// # Errors
+    /// `Input`: the kind has no seal, or too few keys were given. `WrongKey`: they do not fit.
+    fn unseal(&self, _watcher: &dyn Watcher) -> Result<Told, DriverError> {
+        Err(no_seal())
+    }
+
+    /// Puts what was restored to `places` in place of all that the running server holds. May be repeated.
+    ///
+    /// # Errors
+    /// `Input`: the kind is not restored so. `Corrupt`: the backup is damaged; nothing was sent then. `Conflict`: the
+    /// server stands otherwise than the plan supposes.
+    fn take_over(
+        &self,
+        _places: &[PathBuf],
+        _how: Takeover,
+        _watcher: &dyn Watcher,
+    ) -> Result<Told, DriverError> {
+        Err(no_seal())
+    }
+
     /// Looks whether the programs that the configuration names can open a backup, before anything of it is restored.
     ///
     /// # Errors
@@ -217,8 +248,101 @@ pub trait ComponentDriver: Send + Sync {
         Err(no_rows())
     }
 
+    /// Says what the source has of these tables, and refuses what cannot be brought back: before anything is restored.
+    ///
+    /// # Errors
+    /// `Input`: no name of a table, a kind without tables. `Conflict`: a right that is missing. `Unavailable`.
+    fn check_tables(
+        &self,
+        _tables: &[String],
+        _watcher: &dyn Watcher,
+    ) -> Result<Vec<TableFacts>, DriverError> {
+        Err(no_tables())
+    }
+
+    /// Brings tables back from restored files, all of them or none; what stood there before is kept in the server.
+    ///
+    /// May be called again after a crash: what was committed is told and not done again.
+    ///
+    /// # Errors
+    /// `NotFound`: a table is in neither state. `Conflict`: other columns, a foreign key that would be broken.
+    fn restore_tables(
+        &self,
+        _asked: &TableRestore<'_>,
+        _watcher: &dyn Watcher,
+    ) -> Result<TablesDone, DriverError> {
+        Err(no_tables())
+    }
+
+    /// Puts back what [`Self::restore_tables`] has kept, all of it or nothing; what stands there is kept in its turn.
+    ///
+    /// # Errors
+    /// As [`Self::restore_tables`]; `NotFound`: nothing is kept there.
+    fn return_tables(
+        &self,
+        _asked: &TableReturn<'_>,
+        _watcher: &dyn Watcher,
+    ) -> Result<TablesDone, DriverError> {
+        Err(no_tables())
+    }
+
+    /// Asks every server of the component's cluster what it is. One that does not answer is a fact, not an error.
+    ///
+    /// # Errors
+    /// `Config`: it has no members. `Interrupted`.
+    fn members(&self, _watcher: &dyn Watcher) -> Result<Vec<MemberFacts>, DriverError> {
+        Err(no_members())
+    }
+
+    /// Tells a primary to take no writes and to acknowledge no commit, and ends its sessions. May be repeated.
+    ///
+    /// Returns where its log ended; `None` when it does not answer or is a standby by now.
+    ///
+    /// # Errors
+    /// `Conflict`: a right is missing. `Unavailable`: sessions do not end. `Interrupted`.
+    fn close_member(&self, _member: &str, _watcher: &dyn Watcher) -> Result<Option<Closed>, DriverError> {
+        Err(no_members())
+    }
+
+    /// Makes a standby the primary, after it has the log up to `end` or can get no more, and waits until it takes writes.
+    ///
+    /// May be repeated: one that is the primary already is told as it stands.
+    ///
+    /// # Errors
+    /// `Conflict`: a right is missing. `Unavailable`: it does not answer, or does not take writes in time. `Interrupted`.
+    fn promote_member(
+        &self,
+        _member: &str,
+        _end: Option<Lsn>,
+        _watcher: &dyn Watcher,
+    ) -> Result<PromotedMember, DriverError> {
+        Err(no_members())
+    }
+
+    /// Runs the command that leads clients to a member; returns its last line.
+    ///
+    /// # Errors
+    /// It is not there, or fails.
+    fn switch_clients(&self, _member: &str, _watcher: &dyn Watcher) -> Result<String, DriverError> {
+        Err(no_members())
+    }
+
+    /// Executes SQL on the source and returns the rows of its answer: a line each, columns divided by `|`.
+    ///
+    /// # Errors
+    /// `Input`: a kind without SQL, or it is refused. `Unavailable`: the source does not answer.
+    fn query(&self, _sql: &str, _watcher: &dyn Watcher) -> Result<String, DriverError> {
+        Err(DriverError::new(Kind::Input, "only components of kind `postgres` and `sqlite` know SQL"))
+    }
+
     /// Fails when a process has one of the component's files open; names the processes.
     fn check_unused(&self) -> Result<(), DriverError>;
+
+    /// Tells whether the first rename of [`Self::swap`] has happened: until then the old state is whole, and whoever
+    /// finishes the swap of a dead run must leave it.
+    fn has_begun(&self, moves: &[SwapMove]) -> bool {
+        swap::has_begun(moves)
+    }
 
     /// Puts `from` in place of `target` and keeps the old state at `kept`.
     ///
@@ -240,5 +364,13 @@ pub fn open(
         Component::Sqlite(sqlite) => Box::new(SqliteDriver::new(name, sqlite, clock)?),
         Component::Files(files) => Box::new(FilesDriver::new(name, files, clock)?),
         Component::Postgres(postgres) => Box::new(PostgresDriver::new(name, postgres, clock)?),
+        Component::Redis(redis) => Box::new(RedisDriver::new(name, redis, clock)?),
+        Component::Vault(vault) => Box::new(VaultDriver::new(name, vault, clock)?),
+        Component::Etcd(etcd) => Box::new(EtcdDriver::new(name, etcd, clock)?),
     })
+}
+
+fn no_seal() -> DriverError {
+    DriverError::new(Kind::Input, "only components of kind `vault` are unsealed and taken over")
+        .with_hint("name a component of kind `vault`")
 }

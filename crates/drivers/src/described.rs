@@ -8,11 +8,14 @@ use std::path::PathBuf;
 use muster_types::backup::{BackupRecord, Method};
 use serde::Serialize;
 
-use crate::{look::Fact, postgres};
+use crate::{look::Fact, postgres, redis};
 
 /// What a server was when a backup of it was taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ServerFacts {
+    /// Of what the server is, for people; empty for PostgreSQL.
+    #[serde(skip)]
+    pub product: &'static str,
     /// Like `15.4`.
     pub version: String,
     /// The database, of a backup that holds one alone.
@@ -47,13 +50,23 @@ pub struct ServerFacts {
 
 /// Returns the file of a backup that says it, relative to its content; `None` where the kind has none.
 pub fn file(record: &BackupRecord) -> Option<PathBuf> {
-    (record.identity.kind == "postgres" && record.method == Method::Consistent)
-        .then(|| postgres::description_file(record))
+    if record.method != Method::Consistent {
+        return None;
+    }
+    match record.identity.kind.as_str() {
+        "postgres" => Some(postgres::description_file(record)),
+        "redis" => Some(PathBuf::from(redis::DESCRIPTION_FILE)),
+        _ => None,
+    }
 }
 
 /// Reads the file's content; `None` when it is not what this version knows.
 pub fn read(record: &BackupRecord, content: &[u8]) -> Option<ServerFacts> {
-    postgres::described(record, content)
+    if record.identity.kind == "redis" {
+        redis::described(content)
+    } else {
+        postgres::described(record, content)
+    }
 }
 
 impl ServerFacts {
@@ -64,7 +77,8 @@ impl ServerFacts {
             facts.extend(value.map(|value| Fact { name: name.to_owned(), value }));
         };
         let list = |words: &[String]| Some(words.join(", ")).filter(|text| !text.is_empty());
-        add("server", Some(format!("PostgreSQL {}", self.version)));
+        let product = if self.product.is_empty() { "PostgreSQL" } else { self.product };
+        add("server", Some(format!("{product} {}", self.version)));
         add("database", self.database.clone());
         add("system id", self.system_identifier.clone());
         add("timeline", self.timeline.map(|number| number.to_string()));

@@ -8,15 +8,17 @@
 //! repository ─► files ─► prepare ─► scratch server ─► verified ─► swap
 //! ```
 //!
-//! The server is only read, but for `rescue`: a temporary slot keeps the log while a backup runs, and ends with its session.
+//! The server is only read, but for `rescue` and `tables`: a temporary slot keeps the log while a backup runs, and ends with its session.
 //!
-//! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof, `logical` for dumps, `rescue` for rows.
+//! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof, `logical` for dumps, `rescue` for rows, `tables`
+//! for whole tables.
 
 mod address;
 mod attachments;
 mod base_backup;
 mod binaries;
 mod described;
+mod failover;
 mod logical;
 mod look;
 mod lsn;
@@ -30,6 +32,7 @@ mod role;
 mod scratch;
 mod settings;
 mod source;
+mod tables;
 mod tls;
 mod verify;
 mod wal;
@@ -43,14 +46,16 @@ use std::{
 
 use muster_repo::{Repo, source::Source};
 use muster_types::{
-    Clock, Kind,
+    Clock, Kind, Lsn,
     backup::{BackupRecord, Method},
     config::{FilesComponent, PostgresComponent, PostgresMethod, PostgresWal},
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
+    failover::MemberFacts,
     place::in_server,
     plan::SwapMove,
     rescue::{RowSelection, RowsFound, TriggerUse},
+    tables::{TableFacts, TablesDone},
 };
 
 pub(crate) use self::described::{described, description_file};
@@ -66,11 +71,13 @@ use crate::{
     DriverError,
     component::{ComponentDriver, Verification, Verified, WalReception},
     described::ServerFacts,
+    failover::{Closed, PromotedMember},
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
     rescue::{Inserted, RowInsertion, RowSearch},
     server::ServerPlaces,
     swap,
+    tables::{TableRestore, TableReturn},
 };
 
 /// The driver of one `postgres` component.
@@ -85,6 +92,8 @@ pub struct PostgresDriver {
     wal: PostgresWal,
     /// The slot may keep log without a limit.
     unbounded_slot: bool,
+    members: Vec<failover::Server>,
+    on_failover: Vec<String>,
     clock: Arc<dyn Clock>,
 }
 
@@ -121,6 +130,8 @@ impl PostgresDriver {
             max_rate: component.max_rate.map(|rate| rate.0),
             wal: component.wal,
             unbounded_slot: component.unbounded_slot,
+            members: failover::servers(name, component)?,
+            on_failover: component.on_failover.clone(),
             clock,
         })
     }
@@ -154,6 +165,15 @@ impl PostgresDriver {
             data_dir: self.data_dir.as_deref(),
             database: &self.address.database,
             asked,
+        }
+    }
+
+    fn about(&self) -> rescue::Request<'_> {
+        rescue::Request {
+            name: &self.name,
+            address: &self.address,
+            bin_dir: self.bin_dir.as_deref(),
+            data_dir: self.data_dir.as_deref(),
         }
     }
 
@@ -196,6 +216,7 @@ impl PostgresDriver {
             open_by: Vec::new(),
             beside: Vec::new(),
             targets: self.targets(),
+            seal: None,
         }
     }
 }
@@ -304,6 +325,14 @@ impl ComponentDriver for PostgresDriver {
         Some(self)
     }
 
+    fn query(&self, sql: &str, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        let mut connection = Connection::open(&self.address, Purpose::Sql, watcher)?;
+        let line = |row: Vec<Option<String>>| {
+            row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("|")
+        };
+        Ok(connection.query(sql, watcher)?.into_iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+
     fn check_rows(
         &self,
         selection: &RowSelection,
@@ -314,13 +343,7 @@ impl ComponentDriver for PostgresDriver {
     }
 
     fn find_rows(&self, search: &RowSearch<'_>, watcher: &dyn Watcher) -> Result<RowsFound, DriverError> {
-        let request = rescue::Request {
-            name: &self.name,
-            address: &self.address,
-            bin_dir: self.bin_dir.as_deref(),
-            data_dir: self.data_dir.as_deref(),
-        };
-        rescue::find(&request, search, watcher)
+        rescue::find(&self.about(), search, watcher)
     }
 
     fn insert_rows(
@@ -329,6 +352,48 @@ impl ComponentDriver for PostgresDriver {
         watcher: &dyn Watcher,
     ) -> Result<Inserted, DriverError> {
         rescue::insert(&self.address, insertion, watcher)
+    }
+
+    fn check_tables(&self, tables: &[String], watcher: &dyn Watcher) -> Result<Vec<TableFacts>, DriverError> {
+        tables::check(&self.address, tables, watcher)
+    }
+
+    fn restore_tables(
+        &self,
+        asked: &TableRestore<'_>,
+        watcher: &dyn Watcher,
+    ) -> Result<TablesDone, DriverError> {
+        tables::restore(&self.about(), asked, watcher)
+    }
+
+    fn return_tables(
+        &self,
+        asked: &TableReturn<'_>,
+        watcher: &dyn Watcher,
+    ) -> Result<TablesDone, DriverError> {
+        tables::put_back(&self.about(), asked, watcher)
+    }
+
+    fn members(&self, watcher: &dyn Watcher) -> Result<Vec<MemberFacts>, DriverError> {
+        failover::members(&self.name, &self.members, watcher)
+    }
+
+    fn close_member(&self, member: &str, watcher: &dyn Watcher) -> Result<Option<Closed>, DriverError> {
+        failover::close(failover::find(&self.name, &self.members, member)?, watcher)
+    }
+
+    fn promote_member(
+        &self,
+        member: &str,
+        end: Option<Lsn>,
+        watcher: &dyn Watcher,
+    ) -> Result<PromotedMember, DriverError> {
+        failover::promote(failover::find(&self.name, &self.members, member)?, end, watcher)
+    }
+
+    fn switch_clients(&self, member: &str, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        let member = failover::find(&self.name, &self.members, member)?;
+        failover::switch(&self.on_failover, member, watcher)
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

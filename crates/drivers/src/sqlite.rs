@@ -16,6 +16,7 @@
 
 mod copy;
 mod open;
+mod query;
 mod source;
 mod witness;
 
@@ -109,6 +110,11 @@ impl SqliteDriver {
 }
 
 impl ComponentDriver for SqliteDriver {
+    fn query(&self, sql: &str, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        self.check_place()?;
+        query::query(&self.path, sql, watcher)
+    }
+
     fn survey(&self) -> Result<ComponentFacts, DriverError> {
         let found = fs::metadata(&self.path).ok();
         let log = fs::metadata(with_suffix(&self.path, "-wal")).ok();
@@ -124,6 +130,7 @@ impl ComponentDriver for SqliteDriver {
             open_by: if inodes.is_empty() { Vec::new() } else { processes::open_by(&inodes) },
             beside: space::beside(std::slice::from_ref(&self.path)),
             targets: vec![self.path.clone()],
+            seal: None,
         })
     }
 

@@ -389,7 +389,8 @@ fn assertions_are_evaluated_on_the_restored_file() {
     sqlite_with_rows(&path, 10);
     let taken = take(&driver(&path), Method::Consistent).unwrap();
     let verify = |sql: &str, expect: Option<&str>| {
-        let assertion = Assertion { sql: Some(sql.into()), path: None, expect: expect.map(str::to_owned) };
+        let assertion =
+            Assertion { sql: Some(sql.into()), expect: expect.map(str::to_owned), ..Assertion::default() };
         driver(&path)
             .verify(&Verification::new(&[taken.place()], &taken.witness, &[assertion]), &Unwatched)
             .map(|found| found.summary)
@@ -426,4 +427,25 @@ fn a_process_that_has_it_open_is_named_and_its_log_goes_with_the_old_file() {
     assert_eq!(fs::read_to_string(at("old-wal")).unwrap(), "the log of the old file");
     assert!(!at("app.db-wal").exists());
     assert_eq!(sqlite::count_rows(&path), 5);
+}
+
+#[test]
+fn sql_of_a_runbook_gives_the_last_rows_and_says_how_far_a_refused_one_came() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("app.db");
+    let ask = |sql: &str| driver(&path).query(sql, &Unwatched);
+    assert_eq!(ask("select 1").unwrap_err().kind(), Kind::NotFound, "a database is not made by asking it");
+    assert!(!path.exists());
+    sqlite_with_rows(&path, 10);
+    assert_eq!(ask("select 1, 'a'; select 2, null; select 3, 'c' union select 4, 'd'").unwrap(), "3|c\n4|d");
+    assert_eq!(ask("create table t (x); insert into t values (7); select x from t").unwrap(), "7");
+    let first = ask("selekt 1").unwrap_err();
+    assert_eq!(first.kind(), Kind::Input, "nothing was done: {first}");
+    let second = ask("insert into t values (8); selekt 1").unwrap_err();
+    assert!(second.to_string().contains("statement 2") && second.kind() == Kind::Unavailable, "{second}");
+    assert_eq!(ask("select count(*) from t").unwrap(), "2");
+    let long = ask(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000) select i from n",
+    );
+    assert!(long.unwrap_err().to_string().contains("64 KiB"));
 }

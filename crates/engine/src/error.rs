@@ -84,6 +84,22 @@ pub enum EngineError {
         /// Its name.
         name: String,
     },
+    /// A secret of a copy is missing.
+    #[error("{message}")]
+    CopyUnusable {
+        /// What is missing.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A state in the repository is not what Muster has stored.
+    #[error("the state of {platform} in the repository is damaged: {message}")]
+    StateDamaged {
+        /// The platform.
+        platform: String,
+        /// What was seen.
+        message: String,
+    },
     /// No such run.
     #[error("there is no run `{0}`")]
     NoSuchRun(String),
@@ -97,6 +113,14 @@ pub enum EngineError {
         run: String,
         /// What it was for.
         verb: &'static str,
+    },
+    /// A command of an earlier run of the same runbook still works.
+    #[error("run {run} of this runbook has died, and its step `{step}` still works")]
+    StepStillRuns {
+        /// The earlier run.
+        run: String,
+        /// The step.
+        step: String,
     },
     /// Another run has put other data in place since.
     #[error("run {run} is not continued: run {by} has changed the same component since")]
@@ -149,15 +173,17 @@ impl Explain for EngineError {
             | Self::NoSpace { .. }
             | Self::CheckFailed { .. }
             | Self::Doubtful { .. } => Kind::Unavailable,
-            Self::JournalAltered { .. } | Self::SourceDamaged { .. } => Kind::Corrupt,
+            Self::JournalAltered { .. } | Self::SourceDamaged { .. } | Self::StateDamaged { .. } => {
+                Kind::Corrupt
+            }
             Self::NewerState { .. }
             | Self::RunIsOver(_)
             | Self::NotResumable { .. }
             | Self::Superseded { .. }
             | Self::NoRowsFound(_)
             | Self::NothingToSwap(_) => Kind::Conflict,
-            Self::Locked { .. } => Kind::Locked,
-            Self::Unknown { .. } => Kind::Config,
+            Self::Locked { .. } | Self::StepStillRuns { .. } => Kind::Locked,
+            Self::Unknown { .. } | Self::CopyUnusable { .. } => Kind::Config,
             Self::NoSuchRun(_) => Kind::NotFound,
             Self::Interrupted => Kind::Interrupted,
             Self::Driver(error) => error.kind(),
@@ -183,11 +209,18 @@ impl Explain for EngineError {
             Self::JournalAltered { path, .. } => {
                 format!("move {} aside: the repository alone is enough to restore from", path.display())
             }
+            Self::CopyUnusable { hint, .. } => hint.clone(),
+            Self::StateDamaged { .. } => {
+                "use a copy of the repository, or write the configuration anew: backups do not need it".into()
+            }
             Self::NewerState { .. } => "use the newer Muster, or another `state:` folder".into(),
             Self::Locked { .. } => "wait for it, or end that process".into(),
             Self::NoSpace { path, .. } => format!("make room on the file system of {}", path.display()),
             Self::CheckFailed { name, .. } => format!("look at it with `muster check {name}`"),
             Self::Unknown { .. } => "put it back into `muster.yaml`, or make a new plan".into(),
+            Self::StepStillRuns { run, .. } => {
+                format!("`muster resume {run}` waits for it and goes on")
+            }
             Self::NoSuchRun(_) => "list them with `muster runs`".into(),
             Self::NotResumable { verb, .. } => format!("run `muster {verb}` again"),
             Self::Superseded { by, .. } => {

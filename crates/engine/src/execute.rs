@@ -6,7 +6,10 @@
 //! Read next: `sweep` for what happens after a `kill -9`, `actions` for what each step does.
 
 mod actions;
+mod copy;
+mod failover;
 mod rescue;
+pub(crate) mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,12 +20,12 @@ use muster_types::{
     Explain, Kind,
     backup::RunId,
     event::{ErrorNote, Event, RunOutcome, StepOutcome, What},
-    plan::{Action, Plan, Step, Verb},
+    plan::{Action, Holder, Plan, Step, Verb},
     report::{RunReport, StepState},
 };
 
 use crate::{
-    EngineError, fold,
+    EngineError, carry, fold,
     lock::{self, Lock, Sharing},
     places::Places,
     process,
@@ -54,7 +57,7 @@ pub fn execute(
     executor.emit(begun)?;
     let report = executor.run_steps(&BTreeSet::new());
     lock::bury(&world.locks(), run);
-    report
+    executor.carried(report?)
 }
 
 /// Continues a run that was interrupted or has failed.
@@ -80,7 +83,7 @@ pub fn resume(world: &World, id: &str, observer: &dyn Observer) -> Result<RunRep
     executor.emit(What::RunResumed { process: process::this() })?;
     let report = executor.run_steps(&finished(world, &record)?);
     lock::bury(&world.locks(), &run);
-    report
+    executor.carried(report?)
 }
 
 fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), EngineError> {
@@ -100,7 +103,8 @@ fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), Eng
             .plan
             .steps
             .iter()
-            .any(|step| matches!(&step.action, Action::Swap { component: own, .. } | Action::InsertRows { component: own, .. } if own == component))
+            .any(|step| matches!(&step.action, Action::Swap { component: own, .. } | Action::InsertRows { component: own, .. }
+                | Action::ReplaceTables { component: own, .. } | Action::ReturnTables { component: own, .. } if own == component))
     };
     let later = events.iter().skip_while(|event| event.run != *run).find(|event| {
         event.run != *run && matches!(&event.what, What::DataKept { kept } if swaps(&kept.component))
@@ -121,6 +125,11 @@ fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), Eng
 fn finished(world: &World, record: &fold::RunRecord) -> Result<BTreeSet<String>, EngineError> {
     let mut swaps: Vec<(&str, bool)> = Vec::new();
     for (step, told) in record.plan.steps.iter().zip(&record.report.steps) {
+        if let Action::ReplaceTables { component, kept, .. } = &step.action {
+            // What leads to it need not be done again when it was committed.
+            let is_over = Places::of(world, component, Holder::Server)?.is_there(kept)?;
+            swaps.push((component, is_over));
+        }
         let Action::Swap { component, holder, moves } = &step.action else { continue };
         let is_over = match told.state {
             StepState::Done => true,
@@ -132,7 +141,11 @@ fn finished(world: &World, record: &fold::RunRecord) -> Result<BTreeSet<String>,
         swaps.push((component, is_over));
     }
     let is_found = rescue::is_found(record);
-    let all_swapped = swaps.iter().all(|(_, is_done)| *is_done);
+    // What a server takes over is written again all the same: the judgement on the server needs it.
+    let mut takeovers = record.plan.steps.iter().zip(&record.report.steps);
+    let all_taken = takeovers
+        .all(|(step, told)| !matches!(step.action, Action::TakeOver { .. }) || told.state == StepState::Done);
+    let all_swapped = all_taken && swaps.iter().all(|(_, is_done)| *is_done);
     let is_swapped =
         |name: &str| swaps.iter().find(|(one, _)| *one == name).is_some_and(|(_, is_done)| *is_done);
     let steps = record
@@ -143,7 +156,7 @@ fn finished(world: &World, record: &fold::RunRecord) -> Result<BTreeSet<String>,
         .filter(|(_, told)| told.state == StepState::Done)
         .filter(|(step, _)| match &step.action {
             // What was looked at or started before may have changed since.
-            Action::Check { .. } | Action::StartService { .. } => false,
+            Action::Check { .. } | Action::StartService { .. } | Action::Unseal { .. } => false,
             // Once the rows are kept, the earlier state is not needed any more.
             _ if record.plan.verb == Verb::Rescue => is_found,
             Action::StopService { .. } | Action::CheckSpace { .. } => all_swapped,
@@ -165,7 +178,13 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
     let mut want = |name: String, is_exclusive: bool| *names.entry(name).or_default() |= is_exclusive;
     for step in &plan.steps {
         match &step.action {
-            Action::Swap { component, .. } => want(format!("component-{component}"), true),
+            Action::Swap { component, .. }
+            | Action::Unseal { component }
+            | Action::TakeOver { component, .. }
+            | Action::Fence { component, .. }
+            | Action::Promote { component, .. } => {
+                want(format!("component-{component}"), true);
+            }
             Action::ReleaseKept { kept } => want(format!("component-{}", kept.component), true),
             Action::BackUp { component, .. } => {
                 want(format!("component-{component}"), false);
@@ -175,14 +194,19 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
                 want(format!("service-{service}"), true);
             }
             // Beside a backup, but neither beside another rescue nor beside a restore.
-            Action::InsertRows { component, .. } => {
+            Action::InsertRows { component, .. }
+            | Action::ReplaceTables { component, .. }
+            | Action::ReturnTables { component, .. } => {
                 want(format!("component-{component}"), false);
                 want(format!("rescue-{component}"), true);
             }
             Action::Forget { .. } | Action::FreeSpace | Action::FreeWal { .. } => {
                 want("repository".into(), true);
             }
-            Action::RestoreBeside { .. } | Action::SetPin { .. } => want("repository".into(), false),
+            Action::RestoreBeside { .. }
+            | Action::SetPin { .. }
+            | Action::CopyTo { .. }
+            | Action::ThinCopy { .. } => want("repository".into(), false),
             _ => {}
         }
     }
@@ -215,6 +239,16 @@ impl Executor<'_> {
         let event = self.world.journal.append(self.world.clock.as_ref(), self.run, what)?;
         self.observer.on_event(&event);
         Ok(())
+    }
+
+    /// Brings the journal with this run, and what a person has written, into the repository.
+    ///
+    /// That it did not work is a warning: the run itself is what it is.
+    fn carried(&self, report: RunReport) -> Result<RunReport, EngineError> {
+        let Err(error) = carry::store(self.world) else { return Ok(report) };
+        let message = format!("the journal and the configuration were not stored in the repository: {error}");
+        self.emit(What::Warning { message })?;
+        self.report()
     }
 
     fn run_steps(&self, finished: &BTreeSet<String>) -> Result<RunReport, EngineError> {
@@ -339,7 +373,7 @@ impl Executor<'_> {
 }
 
 fn is_swap(step: &Step) -> bool {
-    matches!(step.action, Action::Swap { .. })
+    matches!(step.action, Action::Swap { .. } | Action::TakeOver { .. })
 }
 
 fn skipped(step: &Step) -> What {

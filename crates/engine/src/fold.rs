@@ -2,13 +2,15 @@
 //!
 //! It never reads a clock or a source: what is not in an event is not in a report.
 
+mod script;
+
 use std::collections::BTreeSet;
 
 use muster_types::{
     Timestamp,
     backup::{BackupId, RunId},
     event::{Event, ProcessMark, RunOutcome, StepOutcome, What},
-    facts::ProofFact,
+    facts::{ProofFact, ProofOutcome},
     objective::{ObjectiveKind, ObjectiveRow, Verdict},
     plan::{Action, KeptData, Plan, Verb},
     report::{RunReport, StepReport, StepState},
@@ -38,6 +40,7 @@ pub fn runs(events: &[Event]) -> Vec<RunRecord> {
     }
     for record in &mut records {
         record.report.objectives = objectives(record);
+        script::finish(record);
     }
     records
 }
@@ -65,6 +68,7 @@ fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> Ru
             seconds: None,
             summary: None,
             error: None,
+            script: None,
         })
         .collect();
     let report = RunReport {
@@ -84,9 +88,12 @@ fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> Ru
         proofs: Vec::new(),
         replays: Vec::new(),
         rescue: None,
+        tables: None,
+        failover: None,
         checks: Vec::new(),
         warnings: Vec::new(),
         notes: plan.notes.clone(),
+        runbook: plan.script.as_deref().map(script::report),
     };
     RunRecord { report, plan: plan.clone(), process }
 }
@@ -132,12 +139,24 @@ fn apply(record: &mut RunRecord, event: &Event) {
                 rescue.is_inserted = true;
             }
         }
+        What::TablesReplaced { done } => report.tables = Some((**done).clone()),
+        What::Fenced { fenced } => {
+            let failover = report.failover.get_or_insert_default();
+            failover.fenced.retain(|one| one.member != fenced.member);
+            failover.fenced.push(fenced.clone());
+        }
+        What::Promoted { promoted } => {
+            report.failover.get_or_insert_default().promoted = Some(promoted.clone());
+        }
+        What::Script { what } => script::apply(report, event.at, what),
         What::Checked { result } => report.checks.push(result.clone()),
         What::RunEnded { outcome } => {
             report.ended_at = Some(event.at);
             report.outcome = Some(*outcome);
             for step in report.steps.iter_mut().filter(|step| step.state == StepState::Running) {
-                step.state = StepState::Ambiguous;
+                // A question that nobody has answered has had no effect.
+                step.state =
+                    if script::is_open_question(step) { StepState::Waiting } else { StepState::Ambiguous };
             }
         }
         What::RunBegun { .. }
@@ -152,7 +171,7 @@ fn apply(record: &mut RunRecord, event: &Event) {
 fn objectives(record: &RunRecord) -> Vec<ObjectiveRow> {
     let report = &record.report;
     let mut rows = record.plan.objectives.clone();
-    if report.verb != Verb::Restore || report.outcome != Some(RunOutcome::Done) {
+    if !matches!(report.verb, Verb::Restore | Verb::Run) || report.outcome != Some(RunOutcome::Done) {
         for row in rows.iter_mut().filter(|row| row.verdict != Verdict::NotApplicable) {
             row.verdict = Verdict::Unproven;
         }
@@ -170,6 +189,7 @@ fn objectives(record: &RunRecord) -> Vec<ObjectiveRow> {
             None => Verdict::NotApplicable,
             // A service was started and nothing has looked whether it works.
             Some(_) if starts && !looks => Verdict::Unproven,
+            Some(_) if report.verb == Verb::Run && !script::has_looked(report) => Verdict::Unproven,
             Some(target) if measured <= target => Verdict::Met,
             Some(_) => Verdict::Breached,
         };
@@ -177,12 +197,15 @@ fn objectives(record: &RunRecord) -> Vec<ObjectiveRow> {
     rows
 }
 
-/// Returns all proofs, oldest first.
-pub fn proofs(events: &[Event]) -> Vec<ProofFact> {
+/// Returns the proofs that say something of the backups in `from` (`None`: the repository itself), oldest first.
+///
+/// What was proven is sound everywhere, for a backup's id is the hash of it; what failed in one place is damaged there.
+pub fn proofs(events: &[Event], from: Option<&str>) -> Vec<ProofFact> {
+    let counts = |proof: &ProofFact| proof.outcome == ProofOutcome::Proven || proof.from.as_deref() == from;
     events
         .iter()
         .filter_map(|event| match &event.what {
-            What::ProofEnded { proof, .. } => Some(proof.clone()),
+            What::ProofEnded { proof, .. } if counts(proof) => Some(proof.clone()),
             _ => None,
         })
         .collect()
@@ -206,14 +229,19 @@ pub fn kept(events: &[Event]) -> Vec<KeptData> {
 /// Returns the ids of backups that were taken and never forgotten: what the repository must still have.
 pub fn expected_backups(events: &[Event]) -> BTreeSet<BackupId> {
     let mut expected = BTreeSet::new();
+    // The safety copies of a restore from a copy are in that copy.
+    let mut elsewhere: BTreeSet<&RunId> = BTreeSet::new();
     for event in events {
         match &event.what {
-            What::BackupTaken { backup } => {
+            What::BackupTaken { backup } if !elsewhere.contains(&event.run) => {
                 expected.insert(backup.id.clone());
             }
             What::BackupsForgotten { backups } => expected.retain(|id| !backups.contains(id)),
             // An intent to forget may have had its effect although its result was never written.
             What::RunBegun { plan, .. } => {
+                if plan.from.is_some() {
+                    elsewhere.insert(&event.run);
+                }
                 for step in &plan.steps {
                     if let Action::Forget { backups } = &step.action {
                         expected.retain(|id| !backups.contains(id));
@@ -224,6 +252,19 @@ pub fn expected_backups(events: &[Event]) -> BTreeSet<BackupId> {
         }
     }
     expected
+}
+
+/// Returns the copies of the repository that were complete at some time.
+pub fn copies_made(events: &[Event]) -> BTreeSet<String> {
+    runs(events)
+        .iter()
+        .flat_map(|record| record.plan.steps.iter().zip(&record.report.steps))
+        .filter(|(_, told)| told.state == StepState::Done)
+        .filter_map(|(step, _)| match &step.action {
+            Action::CopyTo { copy, is_mending: false, .. } => Some(copy.clone()),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Returns the runs that never ended.

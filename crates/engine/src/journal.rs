@@ -20,7 +20,7 @@ use muster_types::{
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use crate::EngineError;
+use crate::{EngineError, carry::Entry};
 
 /// The format of `state.db` (`user_version`).
 const FORMAT: i64 = 1;
@@ -135,6 +135,35 @@ impl Journal {
         Ok(events)
     }
 
+    /// Returns at most `count` entries from number `first` on, as they stand in the table, after checking their chain.
+    ///
+    /// # Errors
+    /// As [`Journal::events`].
+    pub fn entries(&self, first: i64, count: i64) -> Result<Vec<Entry>, EngineError> {
+        let fail = |source| EngineError::Journal { operation: "read", path: self.path.clone(), source };
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut statement = connection
+            .prepare(
+                "select sequence, run, entry, hash from journal where sequence >= ?1 order by sequence limit ?2",
+            )
+            .map_err(fail)?;
+        // One before, because its hash is the beginning of the chain.
+        let rows = statement
+            .query_map(params![first - 1, count + i64::from(first > 1)], |row| {
+                Ok(Entry { sequence: row.get(0)?, run: row.get(1)?, entry: row.get(2)?, hash: row.get(3)? })
+            })
+            .map_err(fail)?;
+        let mut entries = rows.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+        let mut before = String::new();
+        if first > 1 && !entries.is_empty() {
+            before = entries.remove(0).hash;
+        }
+        match misfit_after(&before, first, &entries) {
+            Some(sequence) => Err(EngineError::JournalAltered { path: self.path.clone(), sequence }),
+            None => Ok(entries),
+        }
+    }
+
     /// Checks the whole chain and returns the number of entries.
     ///
     /// # Errors
@@ -142,6 +171,58 @@ impl Journal {
     pub fn check(&self) -> Result<usize, EngineError> {
         self.events().map(|events| events.len())
     }
+}
+
+/// Returns the number of the first entry that does not fit into its chain, from the first entry of a journal on.
+pub(crate) fn first_misfit(entries: &[Entry]) -> Option<i64> {
+    misfit_after("", 1, entries)
+}
+
+fn misfit_after(before: &str, first: i64, entries: &[Entry]) -> Option<i64> {
+    let (mut previous, mut expected) = (before.to_owned(), first);
+    for one in entries {
+        let is_fit = one.sequence == expected && chain(&previous, one.sequence, &one.entry) == one.hash;
+        if !is_fit {
+            return Some(one.sequence);
+        }
+        previous.clone_from(&one.hash);
+        expected += 1;
+    }
+    None
+}
+
+/// Makes a journal of entries whose chain was checked. It appears whole, under its final name, or not at all.
+///
+/// # Errors
+/// `Journal`, `State`.
+pub(crate) fn import(folder: &Path, entries: &[Entry]) -> Result<(), EngineError> {
+    let beside = folder.join(format!(".journal-{}", std::process::id()));
+    let path = folder.join("state.db");
+    let state = |operation| {
+        let path = path.clone();
+        move |source| EngineError::State { operation, path, source }
+    };
+    drop(std::fs::remove_dir_all(&beside));
+    let journal = Journal::open(&beside)?;
+    let fail = |source| EngineError::Journal { operation: "write", path: path.clone(), source };
+    let mut connection = journal.connection.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+    for one in entries {
+        transaction
+            .execute(
+                "insert into journal (sequence, run, entry, hash) values (?1, ?2, ?3, ?4)",
+                params![one.sequence, one.run, one.entry, one.hash],
+            )
+            .map_err(fail)?;
+    }
+    transaction.commit().map_err(fail)?;
+    // Closing it brings everything into the one file.
+    connection.close().map_err(|(_, source)| fail(source))?;
+    let new = beside.join("state.db");
+    std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(state("sync"))?;
+    muster_repo::durable::rename(&new, &path).map_err(state("put in place"))?;
+    drop(std::fs::remove_dir_all(&beside));
+    Ok(())
 }
 
 fn chain(previous: &str, sequence: i64, entry: &str) -> String {

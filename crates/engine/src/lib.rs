@@ -6,6 +6,7 @@
 //! The engine never decides what to do (that is `muster-plan`), never parses arguments, and never asks what kind a
 //! component is (that is `muster-drivers`).
 
+pub mod carry;
 mod error;
 pub mod execute;
 pub mod fold;
@@ -13,6 +14,7 @@ pub mod journal;
 pub mod lock;
 mod places;
 pub mod process;
+pub mod script;
 pub mod survey;
 pub mod sweep;
 pub mod world;

@@ -8,7 +8,11 @@ use muster_types::event::ProcessMark;
 
 /// Returns the mark of this process.
 pub fn this() -> ProcessMark {
-    let pid = std::process::id();
+    mark(std::process::id())
+}
+
+/// Returns the mark of a process.
+pub fn mark(pid: u32) -> ProcessMark {
     ProcessMark { pid, start_ticks: start_ticks(pid).unwrap_or(0) }
 }
 

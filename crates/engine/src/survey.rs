@@ -3,11 +3,16 @@
 //! Facts come from the components' drivers, the repository and the journal. Nothing is changed and nothing is decided:
 //! a damaged or absent component is a fact, not an error.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
+use muster_repo::{Location, Repo, RepoError, Standing};
 use muster_types::{
     backup::Backup,
-    facts::{ComponentFacts, Facts},
+    config::MissingSecret,
+    facts::{ComponentFacts, CopyContent, CopyFacts, Facts},
     wal::ReceiverStatus,
 };
 
@@ -33,7 +38,7 @@ pub fn survey(world: &World, names: &[String]) -> Result<Facts, EngineError> {
         host: world.host.clone(),
         components,
         backups: listing.backups,
-        proofs: fold::proofs(&events),
+        proofs: fold::proofs(&events, world.from.as_deref()),
         unreadable: listing.unreadable.iter().map(ToString::to_string).collect(),
         wal,
         receivers: names.iter().filter_map(|name| receiver(&world.state, name)).collect(),
@@ -55,6 +60,44 @@ pub fn backups(world: &World) -> Result<Vec<Backup>, EngineError> {
 pub fn ours(world: &World, mut backups: Vec<Backup>) -> Vec<Backup> {
     elsewhere(world, &mut backups);
     backups
+}
+
+/// Looks at every copy of the repository. One that cannot be looked at is a fact, not an error.
+///
+/// `locations` are those of the configuration, or with less patience.
+pub fn copies(
+    world: &World,
+    locations: &BTreeMap<String, Result<Location, MissingSecret>>,
+) -> Vec<CopyFacts> {
+    let look = |location: &Location| -> Result<Option<CopyContent>, RepoError> {
+        if Repo::standing(location)? == Standing::Nothing {
+            return Ok(None);
+        }
+        let copy = world.repo.open_copy(location)?;
+        let mut backups = copy.list()?.backups;
+        elsewhere(world, &mut backups);
+        Ok(Some(CopyContent { backups, wal: copy.wal().facts()?.0 }))
+    };
+    let one = |(name, location): (&String, &Result<Location, MissingSecret>)| {
+        let (shown, holds) = match location {
+            Ok(location) => (location.to_string(), look(location).map_err(|error| describe(&error))),
+            Err(missing) => (String::new(), Err(missing.message.clone())),
+        };
+        let error = holds.as_ref().err().cloned();
+        CopyFacts { name: name.clone(), location: shown, holds: holds.ok().flatten(), error }
+    };
+    locations.iter().map(one).collect()
+}
+
+/// An error with its causes, in one line.
+fn describe(error: &RepoError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 /// Takes out the backups of other platforms and environments.

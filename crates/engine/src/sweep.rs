@@ -24,6 +24,7 @@ use muster_types::{
 
 use crate::{
     EngineError,
+    execute::tables,
     fold::{self, RunRecord},
     lock::{self, Lock, Sharing},
     places::{self, Places, leftover, remove_kept, remove_tree},
@@ -67,11 +68,27 @@ fn settle(world: &World, observer: &dyn Observer, record: &RunRecord) -> Result<
         {
             emit(What::Warning { message: leftover(&error) })?;
         }
-        let Action::Swap { component, holder, moves } = &step.action else { continue };
         if report.state != StepState::Running {
             continue;
         }
-        let has_begun = Places::of(world, component, *holder).and_then(|places| places.has_begun(moves));
+        if let Some((component, kept)) = tables::keeps(run, &step.action, world.clock.now()) {
+            // The server itself knows whether it was committed; one that does not answer is asked again by a resume.
+            let place = kept.moves.first().map(|one| one.kept.clone()).unwrap_or_default();
+            let places = Places::of(world, component, Holder::Server);
+            if places.and_then(|places| places.is_there(&place)).unwrap_or(false) {
+                let message = format!(
+                    "run {run} had died after it had replaced tables of {component}: `muster resume {run}` reports them"
+                );
+                emit(What::Warning { message })?;
+                emit(What::DataKept { kept })?;
+            }
+            continue;
+        }
+        let Action::Swap { component, holder, moves } = &step.action else { continue };
+        let has_begun = match (holder, world.component(component)) {
+            (Holder::Folder, Ok(driver)) => Ok(driver.has_begun(moves)),
+            _ => Places::of(world, component, *holder).and_then(|places| places.has_begun(moves)),
+        };
         if matches!(has_begun, Ok(false)) {
             // Without a first rename the old state is whole, and somebody may have worked with it since.
             continue;

@@ -5,10 +5,10 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use muster_drivers::{component::ComponentDriver, services::ServiceDriver};
-use muster_repo::Repo;
+use muster_repo::{Location, Repo};
 use muster_types::{
     Clock,
-    config::Platform,
+    config::{MissingSecret, Platform},
     event::{Event, Watcher},
 };
 
@@ -30,14 +30,29 @@ pub struct World {
     pub state: PathBuf,
     /// The journal.
     pub journal: Journal,
-    /// The repository.
+    /// The repository, or the copy of it that a person has named.
     pub repo: Repo,
+    /// The name of the copy that `repo` is; `None`: the repository itself.
+    pub from: Option<String>,
+    /// Where the repository's copies are, or why one cannot be used.
+    pub copies: BTreeMap<String, Result<Location, MissingSecret>>,
+    /// What travels with the journal into the repository.
+    pub papers: Papers,
     /// The components' drivers.
     pub components: BTreeMap<String, Box<dyn ComponentDriver>>,
     /// The services' drivers.
     pub services: BTreeMap<String, Box<dyn ServiceDriver>>,
     /// The version of Muster, written into backups.
     pub version: &'static str,
+}
+
+/// The files that a person has written for Muster: configuration and runbooks.
+#[derive(Debug, Clone, Default)]
+pub struct Papers {
+    /// The folder of the configuration.
+    pub folder: PathBuf,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
 }
 
 /// Watches a run: lasting events, and the progress inside a step.
@@ -70,6 +85,21 @@ impl World {
             .get(name)
             .map(AsRef::as_ref)
             .ok_or_else(|| EngineError::Unknown { what: "component", name: name.to_owned() })
+    }
+
+    /// Returns where a copy of the repository is.
+    ///
+    /// # Errors
+    /// `Unknown`; `CopyUnusable` when a secret of it is missing.
+    pub fn copy(&self, name: &str) -> Result<&Location, EngineError> {
+        match self.copies.get(name) {
+            Some(Ok(location)) => Ok(location),
+            Some(Err(missing)) => Err(EngineError::CopyUnusable {
+                message: missing.message.clone(),
+                hint: missing.hint.clone(),
+            }),
+            None => Err(EngineError::Unknown { what: "copy", name: name.to_owned() }),
+        }
     }
 
     /// Returns a service's driver.

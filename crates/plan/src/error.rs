@@ -86,6 +86,16 @@ pub enum PlanError {
         /// The component.
         component: String,
     },
+    /// A backup cannot take the place of what the server holds.
+    #[error("the server of `{component}` {why}: no backup can be put into it")]
+    CannotTakeOver {
+        /// The component.
+        component: String,
+        /// How it stands.
+        why: String,
+        /// What to do.
+        hint: String,
+    },
     /// The backup does not fit the target's shape.
     #[error("backup {backup} holds {found} paths, but `{component}` has {expected}")]
     OtherShape {
@@ -116,6 +126,66 @@ pub enum PlanError {
         /// The time of the survey, UTC.
         now: Timestamp,
     },
+    /// The configuration has no such server.
+    #[error("`{component}` has no member `{member}`")]
+    UnknownMember {
+        /// The component.
+        component: String,
+        /// What was asked for.
+        member: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Only a standby that answers can be promoted.
+    #[error("{member} cannot be promoted: {why}")]
+    NotAStandby {
+        /// The member.
+        member: String,
+        /// Why.
+        why: String,
+    },
+    /// Two servers take writes already.
+    #[error("{members} of `{component}` are both primaries: nobody can say which one is right")]
+    TwoPrimaries {
+        /// The component.
+        component: String,
+        /// Which.
+        members: String,
+    },
+    /// Every other member follows somebody.
+    #[error("no member of `{component}` is the primary, and all of them answer")]
+    NoOldPrimary {
+        /// The component.
+        component: String,
+    },
+    /// A member is of another cluster.
+    #[error("{member} and {target} are not of the same cluster")]
+    OtherCluster {
+        /// One.
+        member: String,
+        /// The other one.
+        target: String,
+    },
+    /// The old primary may still take writes.
+    #[error("{member} of `{component}` may still take writes, and nothing keeps it out: {why}")]
+    NoFence {
+        /// The component.
+        component: String,
+        /// The member.
+        member: String,
+        /// Why it could not be asked.
+        why: String,
+        /// Whether something answers there.
+        answers: bool,
+    },
+    /// The role lacks a right.
+    #[error("the role of {member} lacks rights for a failover")]
+    MayNot {
+        /// The member.
+        member: String,
+        /// The statements that give them.
+        mend: String,
+    },
     /// There is nothing to undo.
     #[error("no restore of `{component}` has kept its old data")]
     NothingKept {
@@ -133,11 +203,20 @@ impl Explain for PlanError {
             | Self::NothingKept { .. }
             | Self::NotReached { .. }
             | Self::OnlyBadBackups { .. } => Kind::NotFound,
-            Self::AmbiguousBackup { .. } | Self::InTheFuture { .. } => Kind::Input,
+            Self::AmbiguousBackup { .. } | Self::InTheFuture { .. } | Self::UnknownMember { .. } => {
+                Kind::Input
+            }
             Self::OtherIdentity { .. }
             | Self::TargetNotEmpty { .. }
             | Self::InUse { .. }
             | Self::RowsOfDump { .. }
+            | Self::CannotTakeOver { .. }
+            | Self::NotAStandby { .. }
+            | Self::TwoPrimaries { .. }
+            | Self::NoOldPrimary { .. }
+            | Self::OtherCluster { .. }
+            | Self::NoFence { .. }
+            | Self::MayNot { .. }
             | Self::OtherShape { .. } => Kind::Conflict,
             Self::NoPlace { .. } => Kind::Config,
         }
@@ -177,7 +256,25 @@ impl Explain for PlanError {
                 "take the rows from it by hand: `muster restore {component} --to {backup} --into FOLDER`, then \
                  `pg_restore --data-only --table TABLE` into a database of its own"
             ),
+            Self::CannotTakeOver { hint, .. } => hint.clone(),
             Self::OtherShape { .. } => "restore it elsewhere with `--into PATH`".into(),
+            Self::UnknownMember { known, .. } => format!("it has: {}", known.join(", ")),
+            Self::NotAStandby { .. } => "choose a member that follows the primary: `--to`".into(),
+            Self::TwoPrimaries { .. } => {
+                "stop the one that must not win, and compare what it has before it is rebuilt".into()
+            }
+            Self::NoOldPrimary { .. } => {
+                "add the server that they follow to `members`: it must be kept out before one is promoted"
+                    .into()
+            }
+            Self::OtherCluster { .. } => "mend the urls of `members`".into(),
+            Self::NoFence { answers: true, member, .. } => {
+                format!("it answers, so it runs: stop it on its host, or give {member} a `service` that does")
+            }
+            Self::NoFence { member, .. } => format!(
+                "give {member} a `service` that Muster can stop; or make sure that it is off, and say who did it and how: `--fenced-by \"ada: power cut\"`"
+            ),
+            Self::MayNot { mend, .. } => mend.clone(),
             Self::NothingKept { .. } => "list the runs with `muster runs`".into(),
         };
         Some(Hint(text))

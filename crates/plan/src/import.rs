@@ -27,8 +27,9 @@ use serde::Serialize;
 
 pub use crate::command::{Class, StepKind};
 use crate::document::{BlockKind, Document, Lines};
-pub use draft::{DraftFile, draft};
+pub use draft::{DraftFile, draft, draft_of};
 pub use duration::Range;
+pub(crate) use duration::longest;
 
 /// What was recognised. Lists are in the order of the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -8,9 +8,11 @@
 pub mod backup;
 pub mod choose;
 pub mod command;
+pub mod copy;
 pub mod diagnose;
 pub mod document;
 mod error;
+pub mod failover;
 pub mod import;
 pub mod lint;
 pub mod objectives;
@@ -25,6 +27,7 @@ pub mod retention;
 pub mod runbook;
 pub mod scope;
 pub mod status;
+pub mod tables;
 pub mod undo;
 mod yaml;
 

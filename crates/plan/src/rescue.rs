@@ -58,20 +58,10 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RescueOptions) -> Result<
         });
     }
     check_identity(&scope.identity(facts, component), way.backup)?;
-    let mut steps = sandbox(scope, component, &way);
+    let mut steps = sandbox(scope, GROUP, component, &way);
     steps.extend(rows(scope, component, way.backup, options));
-    let scratch = scope.scratch.join("rescue");
-    let action = Action::RemoveScratch { path: scratch };
     let name = &component.name;
-    let mut remove = step(
-        format!("remove:{name}"),
-        GROUP,
-        StepClass::Idempotent,
-        format!("remove the earlier state of {name}"),
-        action,
-    );
-    remove.always = true;
-    steps.push(remove);
+    steps.push(remove(scope, GROUP, name));
     let mut plan = scope.plan(Verb::Rescue, facts, steps);
     plan.notes.push(format!(
         "the earlier state of {name} is that of {}, from backup {}",
@@ -89,27 +79,36 @@ pub fn only_look(mut plan: Plan) -> Plan {
     plan
 }
 
+/// Removes the earlier state, however the steps before have ended.
+pub(crate) fn remove(scope: Scope<'_>, group: &str, name: &str) -> Step {
+    let action = Action::RemoveScratch { path: scope.scratch.join("rescue") };
+    let title = format!("remove the earlier state of {name}");
+    let mut remove = step(format!("remove:{name}"), group, StepClass::Idempotent, title, action);
+    remove.always = true;
+    remove
+}
+
 /// Where the backup goes, in the order of its paths.
-fn places(scope: Scope<'_>, backup: &Backup) -> Vec<PathBuf> {
+pub(crate) fn places(scope: Scope<'_>, backup: &Backup) -> Vec<PathBuf> {
     let folder = scope.scratch.join("rescue");
     (0..backup.record.paths.len()).map(|index| folder.join(index.to_string())).collect()
 }
 
 /// Brings the earlier state into a folder of the run.
-fn sandbox(scope: Scope<'_>, component: &ComponentFacts, way: &Way<'_>) -> Vec<Step> {
+pub(crate) fn sandbox(scope: Scope<'_>, group: &str, component: &ComponentFacts, way: &Way<'_>) -> Vec<Step> {
     let (name, backup) = (&component.name, way.backup);
     let places = places(scope, backup);
     let mut steps = vec![
         step(
             format!("space:{name}"),
-            GROUP,
+            group,
             StepClass::Observe,
             format!("check the room for an earlier state of {name}"),
             Action::CheckSpace { path: scope.scratch.clone(), need_bytes: way.size_bytes() + SPARE_BYTES },
         ),
         step(
             format!("restore:{name}"),
-            GROUP,
+            group,
             StepClass::Idempotent,
             format!("restore backup {} of {name} into a folder of its own", backup.id.short()),
             Action::RestoreBeside {
@@ -124,10 +123,10 @@ fn sandbox(scope: Scope<'_>, component: &ComponentFacts, way: &Way<'_>) -> Vec<S
         let (component, replay) = (name.clone(), replay.clone());
         let title = format!("fetch the log of {name} up to {}", replay.until);
         let action = Action::FetchWal { component, replay, into: place.join(WAL_FOLDER) };
-        steps.push(step(format!("wal:{name}"), GROUP, StepClass::Idempotent, title, action));
+        steps.push(step(format!("wal:{name}"), group, StepClass::Idempotent, title, action));
     }
-    // A safety copy has no witness: it was taken because the state was in doubt.
-    if backup.record.method == Method::Consistent {
+    // A safety copy has no witness: it was taken because the state was in doubt. A dump is checked when it is loaded.
+    if backup.record.method == Method::Consistent && !is_dump(backup) {
         let title = match &way.replay {
             Some(replay) => format!("replay the log of {name} up to {}, and verify it", replay.until),
             None => format!("verify the earlier state of {name}"),
@@ -143,7 +142,7 @@ fn sandbox(scope: Scope<'_>, component: &ComponentFacts, way: &Way<'_>) -> Vec<S
             replay: way.replay.clone(),
             loaded: None,
         };
-        steps.push(step(format!("verify:{name}"), GROUP, StepClass::Observe, title, action));
+        steps.push(step(format!("verify:{name}"), group, StepClass::Observe, title, action));
     }
     steps
 }

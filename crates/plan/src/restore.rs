@@ -13,11 +13,10 @@
 //! It never reads anything: facts come from the survey. Read next: `restore/layout.rs` for where things go.
 
 mod layout;
+mod room;
+mod takeover;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use muster_types::{
     Span, Timestamp,
@@ -25,18 +24,20 @@ use muster_types::{
     config::{Component, Service},
     facts::{ComponentFacts, Facts},
     objective::{Basis, ObjectiveKind, ObjectiveRow, Verdict, judge},
-    place,
     plan::{Action, Holder, KeptData, Mode, Plan, Step, StepClass, Verb},
     wal::Replay,
 };
 
-use self::layout::Layout;
 pub use self::layout::targets_into;
 pub(crate) use self::layout::{Beside, beside};
+use self::{
+    layout::Layout,
+    room::{room, space},
+};
 use crate::{
     PlanError, RecoveryTarget,
     objectives::{EffectiveObjective, objectives},
-    origin::{check_identity, is_dump},
+    origin::{check_identity, is_dump, is_taken_over, title_of_load, what_becomes_of},
     reach::{Way, size_bytes, way},
     scope::{Scope, step},
 };
@@ -104,12 +105,18 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
             Ok(Pair { component, backup, replay, state_at, along: note })
         })
         .collect::<Result<_, PlanError>>()?;
-    let mut notes: Vec<String> = pairs.iter().map(Pair::note).collect();
+    // Of a server that is only unsealed nothing is replaced, and nothing is lost.
+    let is_unsealed = |pair: &Pair<'_>| {
+        options.destination == Destination::InPlace && takeover::is_only_unsealed(pair, &options.target)
+    };
+    let mut notes: Vec<String> = pairs.iter().filter(|pair| !is_unsealed(pair)).map(Pair::note).collect();
     notes.extend(pairs.iter().filter_map(|pair| pair.along.clone()));
     notes.extend(facts.unreadable.iter().map(|line| format!("left out, and maybe newer: {line}")));
     let mut steps = Vec::new();
     match &options.destination {
-        Destination::InPlace => in_place(scope, facts, &pairs, &mut steps, &mut notes)?,
+        Destination::InPlace => {
+            in_place(scope, facts, &pairs, &options.target, &mut steps, &mut notes)?;
+        }
         Destination::Into { targets, is_empty, absent } => {
             if !is_empty && !options.replace {
                 return Err(PlanError::TargetNotEmpty { target: show(targets) });
@@ -125,12 +132,17 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
     }
     let mut plan = scope.plan(Verb::Restore, facts, steps);
     plan.notes = notes;
-    plan.notes.extend(pairs.iter().filter_map(Pair::flaw));
+    plan.notes.extend(pairs.iter().filter(|pair| !is_unsealed(pair)).filter_map(Pair::flaw));
     if options.destination == Destination::InPlace {
         let failed_at = options.failed_at.unwrap_or(facts.now);
         plan.failed_at = Some(failed_at);
-        plan.objectives = pairs.iter().flat_map(|pair| rows(scope, pair, failed_at)).collect();
-        plan.notes.extend(pairs.iter().filter_map(|pair| pair.doubt(facts, failed_at)));
+        let rows = pairs.iter().flat_map(|pair| {
+            let counts = move |row: &ObjectiveRow| row.objective == ObjectiveKind::Rto || !is_unsealed(pair);
+            rows(scope, pair, failed_at).into_iter().filter(counts)
+        });
+        plan.objectives = rows.collect();
+        let restored = pairs.iter().filter(|pair| !is_unsealed(pair));
+        plan.notes.extend(restored.filter_map(|pair| pair.doubt(facts, failed_at)));
     }
     Ok(plan)
 }
@@ -204,10 +216,14 @@ fn in_place(
     scope: Scope<'_>,
     facts: &Facts,
     pairs: &[Pair<'_>],
+    target: &RecoveryTarget,
     steps: &mut Vec<Step>,
     notes: &mut Vec<String>,
 ) -> Result<(), PlanError> {
     let services = users(scope, pairs);
+    let takeovers = takeover::takeovers(scope, facts, pairs, target)?;
+    notes.extend(takeovers.iter().flat_map(|one| one.notes.clone()));
+    let is_beside = |pair: &&Pair<'_>| !is_taken_over(pair.backup);
     for Pair { component, backup, .. } in pairs {
         check_identity(&scope.identity(facts, component), backup)?;
         if scope.platform.components.get(&component.name).is_some_and(Component::leaves_out) {
@@ -224,7 +240,7 @@ fn in_place(
     for place in pairs.iter().flat_map(|pair| &pair.component.beside).filter(|place| place.is_absent) {
         notes.push(format!("{} is not there and will be made: is its disk mounted?", place.path.display()));
     }
-    steps.extend(room(scope, pairs));
+    steps.extend(room(scope, pairs, target));
     steps.extend(server_checks(pairs));
     for (service, _) in services.iter().rev() {
         let action = Action::StopService { service: (*service).clone() };
@@ -236,33 +252,17 @@ fn in_place(
             action,
         ));
     }
-    for Pair { component, backup, .. } in pairs {
-        let name = &component.name;
-        if is_dump(backup) {
-            notes.push(if component.is_present {
-                format!("sessions in the present database of {name} are ended; it is kept in the server under another name, and no safety copy goes into the repository")
-            } else {
-                format!("the database of {name} does not answer: if it is gone it is made anew")
-            });
-            continue;
-        }
-        let action = Action::CheckUnused { component: name.clone() };
-        let title = format!("check that nothing has {name} open");
-        steps.push(step(format!("unused:{name}"), GROUP, StepClass::Observe, title, action));
-        if component.is_present {
-            steps.push(safety_copy(scope, facts, component));
-        } else {
-            notes.push(format!("nothing stands at the place of {name}: no safety copy is needed"));
-        }
-    }
-    for pair in pairs {
+    steps.extend(takeovers.iter().flat_map(|one| one.before.clone()));
+    steps.extend(safety_steps(scope, facts, pairs, notes));
+    for pair in pairs.iter().filter(is_beside) {
         let absent = pair.component.beside.iter().filter(|place| place.is_absent);
         let absent: Vec<PathBuf> = absent.map(|place| place.path.clone()).collect();
         steps.extend(fill(scope, pair, &pair.layout_in_place(scope)?, &absent));
     }
-    for pair in pairs {
+    for pair in pairs.iter().filter(is_beside) {
         steps.push(swap(pair, pair.layout_in_place(scope)?));
     }
+    steps.extend(takeovers.into_iter().flat_map(|one| one.steps));
     for (service, definition) in &services {
         let within = definition.ready_within.unwrap_or(READY_WITHIN);
         let action = Action::StartService { service: (*service).clone(), within };
@@ -276,6 +276,27 @@ fn in_place(
     }
     steps.extend(smoke_checks(scope, GROUP, notes));
     Ok(())
+}
+
+/// Nothing has the components open, and what stands there now is kept in the repository.
+fn safety_steps(scope: Scope<'_>, facts: &Facts, pairs: &[Pair<'_>], notes: &mut Vec<String>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for Pair { component, backup, .. } in pairs.iter().filter(|pair| !is_taken_over(pair.backup)) {
+        let name = &component.name;
+        if is_dump(backup) {
+            notes.push(what_becomes_of(component, backup));
+            continue;
+        }
+        let action = Action::CheckUnused { component: name.clone() };
+        let title = format!("check that nothing has {name} open");
+        steps.push(step(format!("unused:{name}"), GROUP, StepClass::Observe, title, action));
+        if component.is_present {
+            steps.push(safety_copy(scope, facts, component));
+        } else {
+            notes.push(format!("nothing stands at the place of {name}: no safety copy is needed"));
+        }
+    }
+    steps
 }
 
 /// Servers that could not take a dump are found before anything is stopped for it.
@@ -352,7 +373,7 @@ fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout, absent: &[PathBuf]) 
     if let Some(into) = &loaded {
         let (places, backup) = (places.clone(), backup.id.clone());
         let action = Action::Load { component: name.clone(), backup, places, into: into.clone() };
-        let title = format!("load it into the server as {}", place::name_in_server(into));
+        let title = title_of_load(pair.backup, into);
         steps.push(step(format!("load:{name}"), GROUP, StepClass::Idempotent, title, action));
     }
     // A safety copy has no witness: it was taken because the state was in doubt.
@@ -411,40 +432,6 @@ pub(crate) fn smoke_checks(scope: Scope<'_>, group: &str, notes: &mut Vec<String
         ));
     }
     steps
-}
-
-/// One check for each file system, for all that will be written to it. How much room a server has, nobody tells.
-fn room(scope: Scope<'_>, pairs: &[Pair<'_>]) -> Vec<Step> {
-    let mut needs: BTreeMap<u64, (&Path, Vec<&str>, u64)> = BTreeMap::new();
-    let (dumps, files): (Vec<&Pair<'_>>, Vec<&Pair<'_>>) =
-        pairs.iter().partition(|pair| is_dump(pair.backup));
-    for pair in files {
-        let component = pair.component;
-        let devices: BTreeMap<u64, &Path> =
-            component.beside.iter().map(|place| (place.device, place.path.as_path())).collect();
-        for (device, path) in devices {
-            let need = needs.entry(device).or_insert((path, Vec::new(), 0));
-            need.1.push(&component.name);
-            need.2 += pair.size_bytes();
-        }
-    }
-    let dumps =
-        dumps.iter().map(|pair| space(&pair.component.name, scope.scratch, pair.backup.record.size_bytes));
-    needs
-        .into_values()
-        .map(|(path, names, bytes)| space(&names.join("+"), path, bytes))
-        .chain(dumps)
-        .collect()
-}
-
-fn space(name: &str, path: &Path, size_bytes: u64) -> Step {
-    step(
-        format!("space:{name}:{}", path.display()),
-        GROUP,
-        StepClass::Observe,
-        format!("check the room at {}", path.display()),
-        Action::CheckSpace { path: path.to_owned(), need_bytes: size_bytes + SPARE_BYTES },
-    )
 }
 
 /// Tells whether kept data stood at a component's own place: not at another's, and not at a `--into`.

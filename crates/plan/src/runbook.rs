@@ -5,17 +5,21 @@
 //! that could destroy something and does not say what happens when nobody knows whether it ran is no step: such a file
 //! does not load.
 //!
-//! It never executes, resolves a template or reads another file. The law of the format is `docs/runbooks.md`.
+//! It never executes or reads another file. The law of the format is `docs/runbooks.md`.
 //!
-//! Read next: `native` for the steps that Muster does itself, `steps` for fences and lists, `template` for `{{ … }}`.
+//! Read next: `native` for the steps that Muster does itself, `steps` for fences and lists, `template` for `{{ … }}`;
+//! `walk` for what comes next while it runs.
 
 mod cycle;
 mod fault;
 mod front;
 mod keys;
 mod native;
+mod plan;
+mod section;
 mod steps;
 mod template;
+mod walk;
 
 use muster_types::Span;
 use serde::Serialize;
@@ -25,6 +29,9 @@ use crate::document;
 pub use cycle::find_cycle;
 pub use fault::{Fault, RunbookError};
 pub use native::Native;
+pub use plan::{RunScope, plan};
+pub use section::fits;
+pub use walk::{Walk, key_of};
 
 /// A runbook. Lists are in the order of the file.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -22,6 +22,8 @@ pub struct Scope<'a> {
     pub scratch: &'a PathBuf,
     /// Real or rehearsal.
     pub mode: Mode,
+    /// The copy of the repository that is read; `None`: the repository itself.
+    pub from: Option<&'a str>,
 }
 
 impl Scope<'_> {
@@ -35,7 +37,9 @@ impl Scope<'_> {
             steps,
             notes: Vec::new(),
             failed_at: None,
+            from: self.from.map(str::to_owned),
             objectives: Vec::new(),
+            script: None,
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Facts and measurements of earlier runs come in; rows go out. What was not measured is `unproven`.
 
+mod copies;
+
 use muster_types::{
     Timestamp,
     backup::Backup,
@@ -10,6 +12,7 @@ use muster_types::{
     objective::{Basis, ObjectiveKind, ObjectiveRow, Target, Verdict, judge},
 };
 
+pub use self::copies::copies;
 use crate::{
     choose::{backups_of, standing},
     objectives::{EffectiveObjective, objectives},

@@ -3,6 +3,7 @@
 use muster_types::{
     Span,
     facts::Facts,
+    place,
     plan::{Action, Holder, KeptData, Plan, StepClass, SwapMove, Verb},
 };
 
@@ -32,7 +33,11 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         .platform
         .services
         .iter()
-        .filter(|(_, service)| service.uses.iter().any(|used| names.contains(used)))
+        .filter(|(_, service)| {
+            // Tables are put back beside everybody who works with others.
+            let is_whole = |name: &String| newest.iter().any(|one| one.component == *name && !is_tables(one));
+            service.uses.iter().any(is_whole)
+        })
         .map(|(name, service)| (name, service.ready_within.unwrap_or(READY_WITHIN)))
         .collect();
     let mut steps = Vec::new();
@@ -54,6 +59,19 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
     }
     for one in &newest {
         let name = &one.component;
+        if let (true, Some(back)) = (is_tables(one), one.moves.first()) {
+            let action = Action::ReturnTables {
+                component: name.clone(),
+                run: one.run.clone(),
+                from: back.kept.clone(),
+                target: back.target.clone(),
+                kept: place::of_tables(&scope.run.0),
+            };
+            let title =
+                format!("put back the tables of {name} that run {} kept, in one transaction", one.run);
+            add(format!("tables:{name}"), StepClass::Destructive, title, action);
+            continue;
+        }
         let moves = one.moves.iter().map(|back| reverse(scope, one.holder, back)).collect();
         let action = Action::Swap { component: name.clone(), holder: one.holder, moves };
         let title = format!("put back the data of {name} that run {} kept", one.run);
@@ -72,6 +90,10 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         .chain(notes)
         .collect();
     Ok(plan)
+}
+
+fn is_tables(kept: &KeptData) -> bool {
+    kept.moves.first().is_some_and(|one| place::is_of_tables(&one.kept))
 }
 
 fn reverse(scope: Scope<'_>, holder: Holder, done: &SwapMove) -> SwapMove {

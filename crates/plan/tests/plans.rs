@@ -1,12 +1,22 @@
 //! Plans are values: every promise of their order and every refusal is asserted here without a disk.
+//!
+//! It is long and one thing, because all of them share one platform and its facts.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 #[path = "plans/dumps.rs"]
 mod dumps;
+#[path = "plans/failover.rs"]
+mod failover;
+#[path = "plans/kept.rs"]
+mod kept;
 #[path = "plans/reach.rs"]
 mod reach;
 #[path = "plans/rescue.rs"]
 mod rescue;
+#[path = "plans/tables.rs"]
+mod tables;
+#[path = "plans/takeovers.rs"]
+mod takeovers;
 
 use std::path::PathBuf;
 
@@ -102,6 +112,7 @@ fn component(name: &str, source: &str) -> ComponentFacts {
             free_bytes: ByteSize(1 << 30).0,
         }],
         targets: vec![source.into()],
+        seal: None,
     }
 }
 
@@ -121,12 +132,12 @@ fn facts(backups: Vec<Backup>, proofs: Vec<ProofFact>) -> Facts {
 
 fn proof(id: &str, at: &str, outcome: ProofOutcome) -> ProofFact {
     let backup = BackupId(id.repeat(64 / id.len()));
-    ProofFact { backup, component: "database".into(), at: time(at), outcome, seconds: 3.0 }
+    ProofFact { backup, component: "database".into(), at: time(at), outcome, seconds: 3.0, from: None }
 }
 
 fn with_scope<T>(platform: &Platform, act: impl FnOnce(Scope<'_>) -> T) -> T {
-    let (run, scratch) = (RunId("r1".into()), PathBuf::from("/var/lib/muster/scratch/r1"));
-    act(Scope { platform, environment: "production", run: &run, scratch: &scratch, mode: Mode::Live })
+    let (run, scratch, mode) = (RunId("r1".into()), PathBuf::from("/var/lib/muster/scratch/r1"), Mode::Live);
+    act(Scope { platform, environment: "production", run: &run, scratch: &scratch, mode, from: None })
 }
 
 fn in_place(target: RecoveryTarget) -> RestoreOptions {
@@ -440,28 +451,6 @@ fn an_unchanged_source_has_lost_nothing_however_old_its_backup_is() {
     };
     assert_eq!((rpo("database").measured_seconds, rpo("database").verdict), (Some(0.0), Verdict::Met));
     assert_eq!(rpo("uploads").verdict, Verdict::Breached);
-}
-
-#[test]
-fn kept_data_that_may_be_the_only_copy_of_something_is_never_removed_by_prune() {
-    let platform = platform();
-    let facts = facts(two_each(), vec![]);
-    let kept = |target: &str, component: &str, holds_more| KeptData {
-        run: RunId("old".into()),
-        component: component.into(),
-        holder: Holder::Folder,
-        moves: vec![SwapMove { from: "/srv/n".into(), target: target.into(), kept: "/srv/o".into() }],
-        at: time("2026-05-01T00:00:00Z"),
-        holds_more,
-    };
-    let all = [
-        kept("/srv/uploads", "uploads", true),
-        kept("/home/somebody/elsewhere", "uploads", false),
-        kept("/srv/gone", "removed-from-the-file", false),
-    ];
-    let plan = with_scope(&platform, |scope| prune::plan(scope, &facts, &[], &all));
-    assert!(!plan.steps.iter().any(|step| matches!(step.action, Action::ReleaseKept { .. })));
-    assert_eq!(plan.notes.iter().filter(|note| note.contains("remove it yourself")).count(), 3);
 }
 
 #[test]

@@ -51,6 +51,25 @@ pub enum RepoError {
         /// What the other one does.
         by: String,
     },
+    /// A copy was to be made where another repository stands.
+    #[error("another repository stands at {}", .0.display())]
+    OtherRepository(PathBuf),
+    /// A copy was made before, and nothing stands in its place.
+    #[error("the copy at {} is gone", .0.display())]
+    CopyGone(PathBuf),
+    /// What was read back from a copy is not what was sent.
+    #[error("the copy at {} keeps {object} otherwise than it was sent: {message}", place.display())]
+    CopyBroken {
+        /// The copy.
+        place: PathBuf,
+        /// The object.
+        object: String,
+        /// What was seen.
+        message: String,
+    },
+    /// Nothing is removed from a copy while the repository itself is not sound.
+    #[error("nothing was removed from the copy: {0}")]
+    CopyNeeded(String),
     /// A pinned backup is never forgotten.
     #[error("the backup {0} is pinned")]
     Pinned(String),
@@ -119,15 +138,17 @@ impl Explain for RepoError {
             Self::NoRepository(_) => Kind::NoRepository,
             Self::NotEmpty(_)
             | Self::Exists(_)
+            | Self::OtherRepository(_)
+            | Self::CopyNeeded(_)
             | Self::NewerFormat { .. }
             | Self::Pinned(_)
             | Self::Key { .. } => Kind::Conflict,
             Self::Busy { .. } => Kind::Locked,
             Self::MistypedKey { .. } => Kind::Input,
             Self::WrongKey(_) => Kind::WrongKey,
-            Self::Corrupt { .. } => Kind::Corrupt,
+            Self::Corrupt { .. } | Self::CopyBroken { .. } => Kind::Corrupt,
             Self::NoBackup(_) | Self::NoKey(_) => Kind::NotFound,
-            Self::Io { .. } | Self::Engine { .. } => Kind::Unavailable,
+            Self::Io { .. } | Self::Engine { .. } | Self::CopyGone(_) => Kind::Unavailable,
             Self::Store { source, .. } => source.kind(),
             Self::Source(source) => source.kind(),
             Self::Cancelled => Kind::Interrupted,
@@ -143,6 +164,14 @@ impl Explain for RepoError {
             Self::UnsupportedLocation(_) => "give a local folder, or `s3://bucket/prefix`",
             Self::NoRepository(_) => "check the location or create it with `muster init`",
             Self::NotEmpty(_) | Self::Exists(_) => "choose an empty or new folder or prefix",
+            Self::OtherRepository(_) => "give the copy a folder or prefix of its own",
+            Self::CopyGone(_) => "is its disk mounted? To begin a new copy there: `muster copy --new`",
+            Self::CopyBroken { .. } => {
+                "run `muster copy --verify`; if it happens again, that storage cannot be trusted"
+            }
+            Self::CopyNeeded(_) => {
+                "run `muster verify`, then `muster copy`; the copy may hold what this repository has lost"
+            }
             Self::WrongKey(_) => "give the key that `muster init` made, or another that was added",
             Self::Corrupt { .. } => "run `muster verify --read-data` and use a copy of the repository",
             Self::NewerFormat { .. } => "upgrade Muster to the version that wrote it, or a newer one",

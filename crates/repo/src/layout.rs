@@ -43,12 +43,13 @@ pub(crate) fn folders(tpe: FileType) -> Vec<String> {
     }
 }
 
-/// Tells whether a folder belongs to what lies around it: one of the 256 of the packs, or one of the archive of WAL.
+/// Tells whether a folder belongs to what lies around it: one of the 256 of the packs, one of the archive of WAL, or one
+/// of the state.
 pub(crate) fn is_part_of_folder(name: &str) -> bool {
     let digits = name.strip_prefix("data/");
     let is_of_packs =
         digits.is_some_and(|digits| digits.len() == 2 && digits.chars().all(|c| c.is_ascii_hexdigit()));
-    is_of_packs || name.starts_with("muster/wal/")
+    is_of_packs || name.starts_with("muster/wal/") || name.starts_with("muster/state/")
 }
 
 /// Lists the objects of one kind with their sizes in bytes. Other files and missing folders are passed over.

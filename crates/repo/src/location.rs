@@ -21,6 +21,9 @@ const REGION: &str = "us-east-1";
 /// How long a request is repeated: longer than a server takes to start again, shorter than a person's patience.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// How long somebody who only wants to know how it stands waits for a server.
+const PATIENCE_OF_A_LOOK: Duration = Duration::from_secs(10);
+
 /// Where a repository lies. Displayed as it can be parsed again; an endpoint and credentials are not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -90,6 +93,17 @@ impl Location {
             Self::Local(folder) => Some(folder),
             Self::S3(_) => None,
         }
+    }
+}
+
+impl Location {
+    /// Returns the same place, asked with less patience: for whoever only looks.
+    #[must_use]
+    pub fn hasty(mut self) -> Self {
+        if let Self::S3(s3) = &mut self {
+            s3.patience = s3.patience.min(PATIENCE_OF_A_LOOK);
+        }
+        self
     }
 }
 

@@ -134,6 +134,21 @@ impl Repo {
         Ok(repo)
     }
 
+    /// Opens a copy of this repository. It has the same master key, so no password is tried.
+    ///
+    /// # Errors
+    /// `NoRepository`: nothing stands there. `Corrupt`: its configuration is damaged, or of another repository.
+    pub fn open_copy(&self, location: &Location) -> Result<Self, RepoError> {
+        let copy = Self::at(location, &self.key)?;
+        let names = copy.root.top()?;
+        if !names.iter().any(|name| name == "config") {
+            return Err(RepoError::NoRepository(copy.root.shown()));
+        }
+        drop(copy.unlocked.set(self.unlocked()?.clone()));
+        copy.read_config()?;
+        Ok(copy)
+    }
+
     fn at(location: &Location, key: &Secret) -> Result<Self, RepoError> {
         let root = Root::open(location)?;
         Ok(Self { key: key.clone(), root, unlocked: OnceLock::new() })

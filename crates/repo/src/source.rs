@@ -10,6 +10,9 @@ use std::{io::Read, path::PathBuf};
 
 use muster_types::{Explain, Timestamp, backup::Witness};
 
+/// The size of a file whose end nobody knows before it is read: a stream. What was read is then what it has.
+pub const SIZE_UNKNOWN: u64 = u64::MAX;
+
 /// One file, folder or link of a backup.
 pub struct Entry {
     /// Relative to the root of the content, such as `0/uploads/a.txt`; any bytes but `/` and NUL in a name.
@@ -29,7 +32,7 @@ pub enum EntryKind {
     /// `open` is called once, before the next entry is asked for. What it returns is read to its end or to the stated
     /// size, whichever comes first, and dropped, also before the next entry is asked for.
     File {
-        /// Bytes, as far as known before reading. No more than these become part of the backup.
+        /// Bytes, as far as known before reading, or [`SIZE_UNKNOWN`]. No more than these become part of the backup.
         size_bytes: u64,
         /// Opens the content.
         open: Box<dyn FnOnce() -> Result<Box<dyn Read + Send>, SourceError> + Send>,

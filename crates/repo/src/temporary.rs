@@ -37,8 +37,8 @@ pub(crate) fn find(root: &Root) -> io::Result<Vec<PathBuf>> {
     for folder in std::iter::once(root.to_owned()).chain(below) {
         find_in(&folder, 0, &mut found)?;
     }
-    // The archive of WAL: a folder for each cluster, and one for each line in it.
-    find_in(&root.join("muster"), 3, &mut found)?;
+    // The archive of WAL: a folder for each cluster, and one for each line in it. The state: one more.
+    find_in(&root.join("muster"), 4, &mut found)?;
     found.sort();
     Ok(found)
 }

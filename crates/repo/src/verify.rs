@@ -128,6 +128,7 @@ impl Repo {
         let (findings, notes) = self.wal().verify(matches!(depth, VerifyDepth::ReadData { .. }), watcher)?;
         job.report.findings.extend(findings);
         job.report.notes.extend(notes);
+        job.report.findings.extend(self.damaged_states()?);
         job.note_leftovers()?;
         Ok(job.report)
     }

@@ -33,11 +33,12 @@ use crate::{
     error::RepoError,
     place::{Fault, Listed},
     repo::Repo,
+    unlock::Cipher,
     verify::Finding,
 };
 
 /// Where the archive lies in a repository.
-const FOLDER: &str = "muster/wal";
+pub(crate) const FOLDER: &str = "muster/wal";
 /// The file that says how a timeline came to be.
 const HISTORY: &str = "history";
 /// The file that says up to where everything was here, and when.
@@ -88,6 +89,43 @@ impl Repo {
     pub fn wal(&self) -> Wal<'_> {
         Wal { repo: self }
     }
+}
+
+/// What a file of the archive is, by its name.
+pub(crate) enum ArchiveFile {
+    /// How a timeline came to be.
+    History,
+    /// Up to where everything was here.
+    Mark,
+    /// A stretch that is known to be missing.
+    Gap(Lsn, Lsn),
+    /// A piece of a cluster's line.
+    Piece(String, LineId, PieceName),
+}
+
+/// Tells what a file of the archive is; `None` for what has no place in it.
+pub(crate) fn classify(name: &str) -> Option<ArchiveFile> {
+    let parts: Vec<&str> = name.split('/').collect();
+    let [_, _, system, line, file] = parts.as_slice() else { return None };
+    let line = line.parse::<LineId>().ok()?;
+    Some(match file.parse::<Entry>() {
+        Ok(Entry::Piece(piece)) => ArchiveFile::Piece((*system).to_owned(), line, piece),
+        Ok(Entry::Gap(start, end)) => ArchiveFile::Gap(start, end),
+        Err(()) if *file == HISTORY => ArchiveFile::History,
+        Err(()) if *file == MARK => ArchiveFile::Mark,
+        Err(()) => return None,
+    })
+}
+
+/// Opens a piece's file, to judge it.
+pub(crate) fn open_piece(
+    cipher: &Cipher,
+    system: &str,
+    line: LineId,
+    name: &PieceName,
+    sealed: Vec<u8>,
+) -> Result<Vec<u8>, String> {
+    piece::open(cipher, system, line, name, sealed)
 }
 
 /// Returns the line of a timeline with this history file; that of timeline 1 is empty.

@@ -17,12 +17,16 @@
     reason = "test support: a failure here must stop the test at once, and nothing written here must survive a crash"
 )]
 
+pub mod bao;
 pub mod binary;
 pub mod cli;
 pub mod damage;
+pub mod etcd;
+pub mod exchange;
 pub mod mask;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;
 pub mod running;
 pub mod sandbox;
 pub mod seaweed;
@@ -33,15 +37,18 @@ pub mod tree;
 pub mod wait;
 pub mod writer;
 
+pub use bao::Bao;
 pub use cli::{Cli, Outcome};
 pub use damage::Damage;
+pub use etcd::Etcd;
 pub use postgres::Postgres;
 pub use proxy::Proxy;
+pub use redis::Redis;
 pub use running::Running;
 pub use sandbox::Sandbox;
 pub use seaweed::Seaweed;
 pub use sqlite::sqlite_with_rows;
 pub use tiny_disk::TinyDisk;
 pub use tree::{assert_trees_equal, tree_of_files, trees_equal};
-pub use wait::{free_port, wait_for};
+pub use wait::{free_port, steady_port, wait_for};
 pub use writer::Writer;

@@ -34,6 +34,17 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
+/// Returns a TCP port of 127.0.0.1 for a server that is stopped and started again on it: below the ports that the kernel
+/// gives to connections, so that none of those takes it meanwhile.
+pub fn steady_port() -> u16 {
+    loop {
+        let port = fastrand::u16(20_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,7 +54,7 @@ pub struct Identity {
     pub environment: String,
     /// The component's name.
     pub component: String,
-    /// The component's kind: `sqlite`, `files`, `postgres`.
+    /// The component's kind: `sqlite`, `files`, `postgres`, `redis`.
     pub kind: String,
     /// The host's name.
     pub host: String,
@@ -66,7 +66,8 @@ pub struct Identity {
 ///
 /// **Shape**: names to values, both text; an equal name with another value is a failed witness. Names are stable per
 /// kind: `sqlite` has `rows:<table>`, `hash:<table>`, `schema`; `files` has `files`, `bytes`, `tree`; `postgres` has
-/// `system_identifier`, `timeline`, `stop_lsn`.
+/// `system_identifier`, `timeline`, `stop_lsn`; `redis` has `keys:<database>`, `expiring:<database>`, `functions`,
+/// `rdb:bytes`, `rdb:crc64`.
 pub type Witness = BTreeMap<String, String>;
 
 /// How a backup was taken.

@@ -9,6 +9,8 @@
 //! replaced before a driver sees it.
 
 mod components;
+mod etcd;
+mod vault;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -18,8 +20,12 @@ use serde::{Deserialize, Serialize};
 use crate::{ByteSize, Span, objective::Objectives};
 
 pub use self::components::{
-    Component, ComponentCommon, ComponentKeys, ComponentKind, FilesComponent, MissingSecret,
-    PostgresComponent, PostgresMethod, PostgresWal, SqliteComponent,
+    Component, ComponentCommon, ComponentKeys, ComponentKind, FilesComponent, Member, MemberKeys,
+    MissingSecret, PostgresComponent, PostgresMethod, PostgresWal, RedisComponent, Setting, SqliteComponent,
+};
+pub use self::{
+    etcd::{EtcdComponent, EtcdMember},
+    vault::{TlsFiles, VaultComponent},
 };
 
 /// A named map that keeps the order of names stable.
@@ -81,6 +87,50 @@ pub struct Repository {
     /// Object storage: the key, as a reference: `${env:S3_SECRET}`. Default: the variable `AWS_SECRET_ACCESS_KEY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key: Option<String>,
+    /// Copies of it in other places, opened by the same key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<RepositoryCopy>,
+}
+
+/// A copy of the repository in another place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepositoryCopy {
+    /// Its name: `muster restore --from NAME`.
+    pub name: String,
+    /// A folder, or `s3://bucket/prefix`.
+    pub location: String,
+    /// Object storage: the server, `https://host` or `http://host:port`. Without it: AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Object storage: the region. Default: `us-east-1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Object storage: whether the bucket stands in the path. Default: yes where there is an `endpoint`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    /// Object storage: the most bytes per second that are sent to it. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_upload_rate: Option<crate::ByteSize>,
+    /// Object storage: the name of the key. Default: the variable `AWS_ACCESS_KEY_ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<String>,
+    /// Object storage: the key, as a reference. Default: the variable `AWS_SECRET_ACCESS_KEY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
+    /// How old the state may be that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpo: Option<crate::objective::Target>,
+    /// Whether each `muster backup` brings it up to date. Default: yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_backup: Option<bool>,
+}
+
+impl Repository {
+    /// Returns the copy of this name.
+    pub fn copy(&self, name: &str) -> Option<&RepositoryCopy> {
+        self.copies.iter().find(|copy| copy.name == name)
+    }
 }
 
 /// A class of data inside a component.
@@ -166,7 +216,7 @@ pub struct ProofPolicy {
 }
 
 /// One thing that must hold in a restored state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Assertion {
     /// For databases: a query that gives one value. For `postgres` without `expect` it must be true.
@@ -175,6 +225,9 @@ pub struct Assertion {
     /// For files: a path that must exist, relative to the component's path or absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// For `redis`: a command that gives one value, such as `GET version`; of several values their number counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<String>,
     /// What the value must be: `>= 1`, `== ok`. Without an operator: equal. For `path`: its size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,

@@ -3,6 +3,8 @@
 //! Lasting events go to the journal (hash-chained, fsynced); progress goes only to the [`Watcher`].
 //! This module never stores or renders.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -11,8 +13,10 @@ use crate::{
     check::CheckResult,
     explain::Kind,
     facts::ProofFact,
-    plan::{KeptData, Plan},
+    failover::{Fenced, Promoted},
+    plan::{KeptData, Plan, StepClass},
     rescue::RowsFound,
+    tables::TablesDone,
     wal::Replayed,
 };
 
@@ -111,6 +115,21 @@ pub enum What {
         /// The component.
         component: String,
     },
+    /// Chosen tables stand in production as they were then.
+    TablesReplaced {
+        /// Which, and that no other has changed.
+        done: Box<TablesDone>,
+    },
+    /// An old primary is kept out. Durable before another one is promoted.
+    Fenced {
+        /// Which, and by what.
+        fenced: Fenced,
+    },
+    /// A standby is the primary now.
+    Promoted {
+        /// Which, and what was lost.
+        promoted: Promoted,
+    },
     /// A swap kept the old data.
     DataKept {
         /// What and where.
@@ -127,6 +146,11 @@ pub enum What {
     Checked {
         /// Its result.
         result: CheckResult,
+    },
+    /// Something of the run of a runbook.
+    Script {
+        /// What.
+        what: Box<ScriptEvent>,
     },
     /// A run ended. The last event of a run, unless it was killed.
     RunEnded {
@@ -158,6 +182,7 @@ impl What {
                     mask.cover(&mut condition.found);
                 }
             }
+            Self::Script { what } => what.cover(mask),
             Self::RunBegun { .. }
             | Self::RunResumed { .. }
             | Self::StepIntent { .. }
@@ -170,7 +195,142 @@ impl What {
             | Self::RowsFound { .. }
             | Self::CommitIntent { .. }
             | Self::RowsInserted { .. }
+            | Self::TablesReplaced { .. }
+            | Self::Fenced { .. }
+            | Self::Promoted { .. }
             | Self::RunEnded { .. } => {}
+        }
+    }
+}
+
+/// What happened to a step of a runbook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "script", rename_all = "kebab-case")]
+pub enum ScriptEvent {
+    /// A step is about to have its effect. Durable before the effect.
+    Intent {
+        /// The step's id.
+        step: String,
+        /// What is shown for it.
+        title: String,
+        /// The heading it stands under.
+        phase: String,
+        /// The runbook in which it stands.
+        file: String,
+        /// The line.
+        line: usize,
+        /// What may happen when it is done twice.
+        class: StepClass,
+        /// Which try: from 1 on.
+        attempt: u32,
+        /// The SHA-256 of what is done, templates filled in and secrets masked, in hex.
+        sha256: String,
+        /// Who does it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+        /// Who agreed to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// Whether a person does it, with Muster only waiting.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_personal: bool,
+    },
+    /// A process stands ready to do the step; it begins only when this is durable. It leads its process group.
+    Process {
+        /// The step's id.
+        step: String,
+        /// The process.
+        process: ProcessMark,
+        /// Where it leaves its output and its end, below the state folder.
+        folder: PathBuf,
+    },
+    /// The step is done by a run of its own, which begins when this is durable.
+    Child {
+        /// The step's id.
+        step: String,
+        /// The run.
+        run: RunId,
+    },
+    /// Nobody knew whether the step had its effect; now it is decided.
+    Decided {
+        /// The step's id.
+        step: String,
+        /// Whether it had.
+        has_happened: bool,
+        /// Why, or who.
+        by: String,
+    },
+    /// The run waits for a person: at this step.
+    Waiting {
+        /// The step's id.
+        step: String,
+        /// Its title.
+        title: String,
+        /// The heading it stands under.
+        phase: String,
+        /// For what.
+        reason: String,
+        /// Who.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+        /// Whether it is not known whether its effect has happened.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_ambiguous: bool,
+    },
+    /// A step has had its effect, or failed, or was skipped.
+    Result {
+        /// The step's id.
+        step: String,
+        /// What came of it.
+        outcome: StepOutcome,
+        /// Seconds since the intent.
+        seconds: f64,
+        /// What it printed, within a bound. For a question: the answer, unless it is secret.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        output: String,
+        /// Whether some of the output was left out.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_cut: bool,
+        /// Whether it was a question; then `output` is the answer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_answer: bool,
+        /// Whether the answer is secret: it is not here, and is asked for again after a crash.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_secret: bool,
+        /// One line for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
+        /// What went wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<ErrorNote>,
+        /// Whether it failed in such a way that nobody knows how much of it has happened: it was ended, not it itself.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_uncertain: bool,
+        /// Who answered, confirmed or decided to skip it, and in what role.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+}
+
+impl ScriptEvent {
+    fn cover(&mut self, mask: &Mask) {
+        match self {
+            Self::Intent { title, .. } => mask.cover(title),
+            Self::Decided { by, .. } => mask.cover(by),
+            Self::Waiting { title, reason, .. } => {
+                mask.cover(title);
+                mask.cover(reason);
+            }
+            Self::Result { output, summary, error, .. } => {
+                mask.cover(output);
+                if let Some(summary) = summary {
+                    mask.cover(summary);
+                }
+                if let Some(error) = error {
+                    error.cover(mask);
+                }
+            }
+            Self::Process { .. } | Self::Child { .. } => {}
         }
     }
 }
@@ -208,6 +368,8 @@ pub enum RunOutcome {
     Partly,
     /// A person or a signal stopped it, or the process died.
     Interrupted,
+    /// It waits for a person: an answer, a confirmation, a decision. Resume goes on.
+    Waiting,
 }
 
 /// An error as it stands in the journal and in `--json`.

@@ -36,6 +36,37 @@ pub struct ComponentFacts {
     /// The places that a restore fills: what was kept of others is not this component's.
     #[serde(default)]
     pub targets: Vec<PathBuf>,
+    /// How its server stands, for a kind that seals itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<SealFacts>,
+}
+
+/// How a server stands that seals itself, and what people have given to open it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealFacts {
+    /// How it stands.
+    pub state: SealState,
+    /// What tells clusters apart; only an open server says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    /// Whether people have given shares of the unseal key for this run.
+    pub has_shares: bool,
+}
+
+/// How a server stands that seals itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SealState {
+    /// It does not answer.
+    Silent,
+    /// It is new: it has neither keys nor data.
+    Uninitialised,
+    /// It wants its keys.
+    Sealed,
+    /// It is open, and another server of its cluster works.
+    Standby,
+    /// It is open and works.
+    Active,
 }
 
 /// Free space of the file system that holds a folder.
@@ -53,6 +84,28 @@ pub struct FreeSpace {
     pub free_bytes: u64,
 }
 
+/// What was seen of a copy of the repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CopyFacts {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub location: String,
+    /// What it holds; `None`: nothing stands there.
+    pub holds: Option<CopyContent>,
+    /// Why it could not be looked at.
+    pub error: Option<String>,
+}
+
+/// What a copy of the repository holds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CopyContent {
+    /// Its backups of this platform and environment.
+    pub backups: Vec<Backup>,
+    /// Its archive of logs.
+    pub wal: Vec<WalFacts>,
+}
+
 /// A proof that the journal knows of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProofFact {
@@ -66,6 +119,10 @@ pub struct ProofFact {
     pub outcome: ProofOutcome,
     /// Seconds from the first byte to the last assertion.
     pub seconds: f64,
+    /// The copy of the repository that it was read from; absent: the repository itself. A failure there says nothing
+    /// about the same backup elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// What came of a proof.

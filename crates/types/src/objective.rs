@@ -8,7 +8,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Span;
+use crate::{Span, Timestamp, backup::BackupId};
 
 /// How important a component is. P0 is recovered first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -165,6 +165,34 @@ pub struct ObjectiveRow {
     /// What it rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<Basis>,
+}
+
+/// How a copy of the repository stands.
+///
+/// **Units**: seconds, with fractions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CopyRow {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub location: String,
+    /// How many backups it holds; `None`: nobody knows.
+    pub backups: Option<usize>,
+    /// How many of the repository's backups it lacks.
+    pub missing: Option<usize>,
+    /// The newest backup there.
+    pub newest_backup: Option<BackupId>,
+    /// The time whose state that holds, UTC.
+    pub newest_at: Option<Timestamp>,
+    /// Its target.
+    pub target_seconds: Option<f64>,
+    /// What would be lost if it were all that is left: of the component that would lose most.
+    pub measured_seconds: Option<f64>,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// What is to be said of it: never copied, not reached, a component without a backup there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Judges a measurement against a target.

@@ -21,12 +21,33 @@ pub fn name_in_server(place: &Path) -> String {
     name.replace("%2E", ".").replace("%2F", "/").replace("%25", "%")
 }
 
+/// Tells whether a path is written as a place inside a server. (A server with room for one content has the others on a
+/// disk, deep in the folder of the state.)
+pub fn is_in_server(place: &Path) -> bool {
+    place.components().count() == 3
+}
+
 /// Returns a place in the same server whose name is that of `place` with `ending`; a long name is cut for it.
 pub fn beside_in_server(place: &Path, ending: &str) -> PathBuf {
     let mut name = name_in_server(place);
     while name.len() + ending.len() > NAME_BYTES_MAX && name.pop().is_some() {}
     let kind = place.parent().and_then(Path::file_name).map(|kind| kind.to_string_lossy().into_owned());
     in_server(&kind.unwrap_or_default(), &format!("{name}{ending}"))
+}
+
+/// The kind of the places that keep tables.
+const TABLES: &str = "postgres-tables";
+
+/// Writes the place that keeps what a restore of tables, run `run`, has replaced: a schema of the component's database.
+///
+/// Its name is one that SQL reads without quotes: a person will type it.
+pub fn of_tables(run: &str) -> PathBuf {
+    in_server(TABLES, &format!("muster_before_{}", run.to_lowercase().replace('-', "_")))
+}
+
+/// Tells whether a place keeps tables.
+pub fn is_of_tables(place: &Path) -> bool {
+    place.starts_with(Path::new("/").join(TABLES))
 }
 
 #[cfg(test)]
@@ -39,6 +60,7 @@ mod tests {
             let place = in_server("postgres", name);
             assert_eq!(place.parent(), Some(Path::new("/postgres")), "{name}");
             assert_eq!(name_in_server(&place), name);
+            assert!(is_in_server(&place), "{name}");
         }
         assert_eq!(in_server("postgres", "it's = odd/%"), Path::new("/postgres/it's = odd%2F%25"));
     }

@@ -14,8 +14,10 @@ use crate::{
     Span, Timestamp,
     backup::{BackupId, Identity, RunId, Witness},
     config::Assertion,
+    failover::Fence,
     objective::ObjectiveRow,
     rescue::{RowSelection, TriggerUse},
+    script::ScriptSource,
     wal::{LineId, Lsn, Replay},
 };
 
@@ -39,6 +41,12 @@ pub enum Verb {
     Pin,
     /// Bring deleted rows back.
     Rescue,
+    /// Bring the repository's copies up to date.
+    Copy,
+    /// Make a standby the primary.
+    Failover,
+    /// Run a runbook.
+    Run,
 }
 
 impl Verb {
@@ -53,6 +61,9 @@ impl Verb {
             Self::Verify => "verify",
             Self::Pin => "pin",
             Self::Rescue => "rescue",
+            Self::Copy => "copy",
+            Self::Failover => "failover",
+            Self::Run => "run",
         }
     }
 }
@@ -88,9 +99,15 @@ pub struct Plan {
     /// For restores: when the failure began that this recovers from, UTC. The RTO clock runs from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<Timestamp>,
+    /// The copy of the repository that it reads; absent: the repository itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The targets that the run's report is judged by; `measured_seconds` is empty here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objectives: Vec<ObjectiveRow>,
+    /// Only of the run of a runbook: its text. `steps` is empty then; they are decided one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Box<ScriptSource>>,
 }
 
 impl Plan {
@@ -258,6 +275,48 @@ pub enum Action {
         /// Whether triggers fire.
         triggers: TriggerUse,
     },
+    /// Opens a sealed server with the keys that people give for this run; one that is open is left alone.
+    Unseal {
+        /// The component.
+        component: String,
+    },
+    /// Puts the backup in place of all that a running server holds.
+    TakeOver {
+        /// The component.
+        component: String,
+        /// The backup.
+        backup: BackupId,
+        /// Where it was written, in the order of the backup's paths.
+        places: Vec<PathBuf>,
+        /// What server it is.
+        how: Takeover,
+    },
+    /// Replaces chosen tables by those of an earlier state, in one transaction; what stood there is kept in the server.
+    ReplaceTables {
+        /// The component.
+        component: String,
+        /// Where the earlier state was written, in the order of the backup's paths.
+        places: Vec<PathBuf>,
+        /// The tables, as the person has named them.
+        tables: Vec<String>,
+        /// The database. See [`crate::place`].
+        target: PathBuf,
+        /// The place in it that keeps what stood there.
+        kept: PathBuf,
+    },
+    /// Puts back what a restore of tables has kept, in one transaction; what stands there is kept in its turn.
+    ReturnTables {
+        /// The component.
+        component: String,
+        /// The run that kept it.
+        run: RunId,
+        /// The place that keeps it.
+        from: PathBuf,
+        /// The database.
+        target: PathBuf,
+        /// The place in it that keeps what stands there now.
+        kept: PathBuf,
+    },
     /// Puts the restored state in place; the old one is kept beside.
     Swap {
         /// The component.
@@ -267,6 +326,34 @@ pub enum Action {
         holder: Holder,
         /// What goes where.
         moves: Vec<SwapMove>,
+    },
+    /// Keeps an old primary from taking writes, before another one takes its place.
+    Fence {
+        /// The component.
+        component: String,
+        /// The member.
+        member: String,
+        /// By what.
+        fence: Fence,
+    },
+    /// Makes a standby the primary, and waits until it takes writes.
+    Promote {
+        /// The component.
+        component: String,
+        /// The member.
+        member: String,
+        /// How far the old primary was when it was last seen, and when, for the case that it cannot be asked any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<(Lsn, Timestamp)>,
+        /// Commands that make a standby of the old primary again, for the report.
+        rebuild: Vec<String>,
+    },
+    /// Leads clients to the new primary, by the component's own command.
+    SwitchClients {
+        /// The component.
+        component: String,
+        /// The member.
+        member: String,
     },
     /// Runs a check, until it passes or the time is over.
     Check {
@@ -299,11 +386,43 @@ pub enum Action {
         /// Whether it is pinned afterwards.
         pin: bool,
     },
+    /// Sends to a copy of the repository what is missing there.
+    CopyTo {
+        /// The copy's name.
+        copy: String,
+        /// Whether a new copy may be begun where nothing stands.
+        may_begin: bool,
+        /// Whether it is the repository itself that is made or mended from a copy: what changes there is not replaced.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_mending: bool,
+        /// Whether everything that stands there is read again, and replaced where it is damaged.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        read_all: bool,
+    },
+    /// Removes from a copy what this repository has pruned.
+    ThinCopy {
+        /// The copy's name.
+        copy: String,
+        /// Backups that no rule keeps there.
+        backups: Vec<BackupId>,
+    },
     /// Removes what a restore has moved aside, after its grace time.
     ReleaseKept {
         /// What was kept.
         kept: KeptData,
     },
+}
+
+/// What a server is to the backup that takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Takeover {
+    /// The one that the backup was taken from, with the same keys.
+    Same,
+    /// Another one, open: it takes the keys of the backup's server with its data.
+    Force,
+    /// A new one: it is initialised with keys that are thrown away, and then taken as [`Self::Force`].
+    Initialise,
 }
 
 /// From where on a line of an archived log is still needed.

@@ -10,9 +10,11 @@ use crate::{
     check::CheckResult,
     event::{ErrorNote, RunOutcome},
     facts::ProofFact,
-    objective::ObjectiveRow,
-    plan::{Mode, Verb},
+    failover::Failover,
+    objective::{ObjectiveRow, Verdict},
+    plan::{Mode, StepClass, Verb},
     rescue::Rescue,
+    tables::TablesDone,
     wal::Replayed,
 };
 
@@ -53,12 +55,62 @@ pub struct RunReport {
     /// Rows that it has found missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescue: Option<Rescue>,
+    /// Tables that it has replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<TablesDone>,
+    /// The failover that it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
     /// Checks that it ran.
     pub checks: Vec<CheckResult>,
     /// Warnings.
     pub warnings: Vec<String>,
     /// The planner's notes.
     pub notes: Vec<String>,
+    /// Only of the run of a runbook: which one, and its phases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<RunbookReport>,
+}
+
+/// The runbook of a run: which text it was, and how long its parts took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunbookReport {
+    /// The file, as it was given.
+    pub file: String,
+    /// The section of it that was run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    /// Its title.
+    pub title: String,
+    /// The version that its front matter names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// How long it usually takes at most, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_seconds: Option<f64>,
+    /// Its phases in which something was done, in order.
+    pub phases: Vec<PhaseReport>,
+    /// For what the run waits, while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+}
+
+/// A phase of a runbook.
+///
+/// **Units**: seconds. From the first step's begin to the last one's end, whatever was between them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// The heading.
+    pub title: String,
+    /// How long it may take, as the heading says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_seconds: Option<f64>,
+    /// How long it took.
+    pub seconds: f64,
+    /// The judgement; `not-applicable` where nothing is expected, `unproven` while a step of it is not over.
+    pub verdict: Verdict,
 }
 
 /// A step's state.
@@ -77,6 +129,8 @@ pub enum StepState {
     Skipped,
     /// Begun by a process that died: nobody knows whether its effect happened.
     Ambiguous,
+    /// A person has to answer, confirm or decide.
+    Waiting,
 }
 
 /// One step of a report.
@@ -98,4 +152,34 @@ pub struct StepReport {
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorNote>,
+    /// Only of a step of a runbook.
+    #[serde(default, skip_serializing_if = "Option::is_none", flatten)]
+    pub script: Option<ScriptStepReport>,
+}
+
+/// What the report of a runbook's step says besides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScriptStepReport {
+    /// The heading it stands under.
+    pub phase: String,
+    /// The runbook in which it stands.
+    pub file: String,
+    /// The line; 0 where it is not known yet.
+    pub line: usize,
+    /// What may happen when it is done twice.
+    pub class: Option<StepClass>,
+    /// The SHA-256 of what was done, in hex.
+    pub sha256: Option<String>,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// Whether a person does it, with Muster only waiting.
+    pub is_personal: bool,
+    /// Who is to do it.
+    pub role: Option<String>,
+    /// Who agreed to it, answered, confirmed or skipped it.
+    pub by: Option<String>,
+    /// What it printed, within a bound.
+    pub output: Option<String>,
+    /// The run that did it.
+    pub child: Option<RunId>,
 }

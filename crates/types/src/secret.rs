@@ -61,6 +61,11 @@ impl Mask {
         self.0.iter().fold(text.to_owned(), |text, value| text.replace(value, "***"))
     }
 
+    /// Returns the values, for a process that has to mask them itself. Never put them into an argument list or a file.
+    pub fn expose(&self) -> &[String] {
+        &self.0
+    }
+
     /// Applies it in place.
     pub fn cover(&self, text: &mut String) {
         if self.0.iter().any(|value| text.contains(value)) {

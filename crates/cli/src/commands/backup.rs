@@ -5,7 +5,11 @@ use muster_plan::{
     RecoveryTarget,
     backup::{BackupOptions, plan},
 };
-use muster_types::{Kind, plan::Mode};
+use muster_types::{
+    Kind,
+    backup::RunId,
+    plan::{Mode, Plan},
+};
 
 use crate::{
     answer::Answer,
@@ -18,7 +22,7 @@ use crate::{
 
 pub(super) fn run(global: &Global, args: &BackupArgs) -> Result<Answer, Failure> {
     args.label.as_deref().map(check_label).transpose()?;
-    let world = app::open_world(app::load(global, Intent::Change)?)?;
+    let world = app::open_world_with_copies(app::load(global, Intent::Change)?, None)?;
     let progress = Progress::new(global.quiet || global.json);
     back_up(&world, args, &progress)
 }
@@ -39,6 +43,21 @@ fn check_label(label: &str) -> Result<(), Failure> {
 
 /// Backs up, with everything open already.
 pub(crate) fn back_up(world: &World, args: &BackupArgs, progress: &Progress) -> Result<Answer, Failure> {
+    let (run, plan) = make_plan(world, args)?;
+    if args.dry_run {
+        return Ok(render::plan(&plan));
+    }
+    let report = execute::execute(world, &run, &plan, progress)?;
+    let mut answer = render::run(&report);
+    if !report.backups.is_empty() {
+        super::copy::after_backup(world, &mut answer, progress);
+    }
+    Ok(answer)
+}
+
+/// Surveys and plans what `args` ask for.
+pub(crate) fn make_plan(world: &World, args: &BackupArgs) -> Result<(RunId, Plan), Failure> {
+    args.label.as_deref().map(check_label).transpose()?;
     let names = app::component_names(world, &args.components)?;
     app::refuse_missing_secrets(&world.platform, &names, &args.components)?;
     let facts = survey::survey(world, &names)?;
@@ -46,9 +65,5 @@ pub(crate) fn back_up(world: &World, args: &BackupArgs, progress: &Progress) -> 
     let scope = request.scope(world, Mode::Live);
     let options = BackupOptions { label: args.label.clone(), pin: args.pin };
     let plan = plan(scope, &facts, &options);
-    if args.dry_run {
-        return Ok(render::plan(&plan));
-    }
-    let report = execute::execute(world, &request.run, &plan, progress)?;
-    Ok(render::run(&report))
+    Ok((request.run, plan))
 }

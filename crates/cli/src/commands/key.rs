@@ -84,7 +84,12 @@ printed      {date}
     {key}
 
 TO RECOVER ON A NEW HOST
-1. Install muster, and bring the repository and `muster.yaml` there.
+1. Install muster. It needs the repository, or a copy of it, and this key.
+2. muster recover --repository {asked} --into {folder_of_config}
+   asks for the key, brings `muster.yaml`, runbooks and history back, and says how to go on.
+
+BY HAND, WITH `muster.yaml`
+1. Bring the repository and `muster.yaml` to the host.
 2. Write the key into a file of mode 0600, as one line, {form}.
    Name both in `muster.yaml`:
        repository: {{location: {place}, password: \"${{file:FILE}}\"}}
@@ -98,6 +103,8 @@ The repository has restic's format, and the key is its password:
 ",
             platform = loaded.platform.platform,
             date = now.strftime("%Y-%m-%d"),
+            asked = asked(location),
+            folder_of_config = quoted(&loaded.folder.display().to_string()),
             place = place(location),
             folder = quoted(&for_restic(location)),
         )
@@ -111,6 +118,22 @@ fn place(location: &Location) -> String {
         Location::S3(s3) => {
             let endpoint = s3.endpoint.iter().map(|endpoint| format!(", endpoint: \"{endpoint}\""));
             format!("\"{location}\", region: {}{}", s3.region, endpoint.collect::<String>())
+        }
+    }
+}
+
+/// What `muster recover` is told; a folder may lie elsewhere on a new host.
+fn asked(location: &Location) -> String {
+    match location {
+        Location::Local(_) => "FOLDER".to_owned(),
+        Location::S3(s3) => {
+            let endpoint = s3.endpoint.iter().map(|endpoint| format!(" --endpoint {endpoint}"));
+            format!(
+                "{} --region {}{}",
+                quoted(&location.to_string()),
+                s3.region,
+                endpoint.collect::<String>()
+            )
         }
     }
 }

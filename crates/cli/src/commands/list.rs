@@ -12,9 +12,9 @@ use crate::{
 };
 
 pub(super) fn run(global: &Global, args: &ListArgs) -> Result<Answer, Failure> {
-    let world = app::open_world(app::load(global, Intent::Read)?)?;
+    let world = app::open_world_from(app::load(global, Intent::Read)?, args.from.as_deref())?;
     let names = app::component_names(&world, &args.components)?;
-    let proofs = fold::proofs(&world.journal.events()?);
+    let proofs = fold::proofs(&world.journal.events()?, world.from.as_deref());
     let listing = world.repo.list()?;
     let mut backups = survey::ours(&world, listing.backups);
     backups.retain(|backup| args.components.is_empty() || names.contains(&backup.record.identity.component));

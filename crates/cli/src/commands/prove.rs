@@ -16,10 +16,14 @@ use crate::{
     exit::{self, Failure},
     progress::Progress,
     render,
+    unseal::{self, Asking},
 };
 
 pub(super) fn run(global: &Global, args: &ProveArgs) -> Result<Answer, Failure> {
-    let world = app::open_world(app::load(global, Intent::Read)?)?;
+    let mut loaded = app::load(global, Intent::Read)?;
+    let asking = if args.dry_run || global.json { Asking::Never } else { Asking::Allowed };
+    unseal::give(&mut loaded, &args.components, &args.unseal, None, asking)?;
+    let world = app::open_world_from(loaded, args.from.as_deref())?;
     let progress = Progress::new(global.quiet || global.json);
     prove_newest(&world, args, &progress)
 }

@@ -10,12 +10,13 @@ use muster_plan::{
     RecoveryTarget, Scope,
     reach::way,
     restore::{Destination, RestoreOptions, plan, targets_into},
+    tables::{self, TableOptions},
     undo,
 };
 use muster_types::{
     Kind, Timestamp,
     backup::{BackupId, RunId},
-    event::RunOutcome,
+    event::{RunOutcome, Watcher},
     facts::Facts,
     plan::{Action, Holder, Mode, Plan, Step},
     report::{RunReport, StepState},
@@ -29,22 +30,25 @@ use crate::{
     exit::Failure,
     progress::Progress,
     render,
+    unseal::{self, Asking},
 };
 
 pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Answer, Failure> {
     let is_harmless = args.dry_run || (args.into.is_some() && !args.replace);
     let intent = if is_harmless { Intent::Read } else { Intent::Change };
-    let world = app::open_world(app::load(global, intent)?)?;
+    let mut loaded = app::load(global, intent)?;
+    let is_asked = !(args.dry_run || global.json || args.into.is_some() || args.undo);
+    let asking = if is_asked { Asking::Allowed } else { Asking::Never };
+    unseal::give(&mut loaded, &args.components, &args.unseal, args.server_token_file.as_deref(), asking)?;
+    let world = app::open_world_from(loaded, args.from.as_deref())?;
     let progress = Progress::new(global.quiet || global.json);
     let mut tried: BTreeSet<BackupId> = BTreeSet::new();
     loop {
-        let (run, plan) = make_plan(&world, args)?;
+        let (run, plan) = make_plan(&world, args, &progress)?;
         if args.dry_run {
             return Ok(render::plan(&plan));
         }
-        // Of a component that is restored as files no secret is needed.
-        let loaded: Vec<String> = plan.steps.iter().filter_map(loaded_into_server).collect();
-        app::refuse_missing_secrets(&world.platform, &loaded, &loaded)?;
+        refuse_missing(&world, &plan)?;
         if !is_harmless {
             ask(&world, args, &plan, &progress)?;
         }
@@ -61,11 +65,24 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Answer, Failure
     }
 }
 
+/// Of a component that is restored as files no secret is needed.
+pub(super) fn refuse_missing(world: &World, plan: &Plan) -> Result<(), Failure> {
+    let loaded: Vec<String> = plan.steps.iter().filter_map(loaded_into_server).collect();
+    app::refuse_missing_secrets(&world.platform, &loaded, &loaded)
+}
+
 fn ask(world: &World, args: &RestoreArgs, plan: &Plan, progress: &Progress) -> Result<(), Failure> {
     let names = args.components.join(" ");
     let word = if args.all { "all" } else { names.as_str() };
     let question = match &args.into {
         Some(into) => format!("this moves aside what stands at {}", into.display()),
+        None if !args.table.is_empty() => {
+            format!(
+                "this replaces {} of `{word}` in environment {}",
+                args.table.join(", "),
+                world.environment
+            )
+        }
         None => format!("this replaces `{word}` in environment {}", world.environment),
     };
     if !args.yes {
@@ -75,11 +92,11 @@ fn ask(world: &World, args: &RestoreArgs, plan: &Plan, progress: &Progress) -> R
 }
 
 /// Returns the component whose server a step asks.
-fn loaded_into_server(step: &Step) -> Option<String> {
+pub(super) fn loaded_into_server(step: &Step) -> Option<String> {
     match &step.action {
-        Action::Load { component, .. } | Action::Swap { component, holder: Holder::Server, .. } => {
-            Some(component.clone())
-        }
+        Action::Load { component, .. }
+        | Action::TakeOver { component, .. }
+        | Action::Swap { component, holder: Holder::Server, .. } => Some(component.clone()),
         _ => None,
     }
 }
@@ -93,7 +110,11 @@ fn backups_of(plan: &Plan) -> impl Iterator<Item = BackupId> {
 }
 
 /// Surveys and plans what `args` ask for.
-pub(crate) fn make_plan(world: &World, args: &RestoreArgs) -> Result<(RunId, Plan), Failure> {
+pub(crate) fn make_plan(
+    world: &World,
+    args: &RestoreArgs,
+    watcher: &dyn Watcher,
+) -> Result<(RunId, Plan), Failure> {
     if args.into.is_some() && args.components.len() != 1 {
         return Err(Failure::new(
             Kind::Input,
@@ -102,6 +123,9 @@ pub(crate) fn make_plan(world: &World, args: &RestoreArgs) -> Result<(RunId, Pla
         ));
     }
     let names = app::component_names(world, &args.components)?;
+    if !args.table.is_empty() {
+        return plan_tables(world, args, &names, watcher);
+    }
     let facts = survey::survey(world, &names)?;
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, if args.drill { Mode::Drill } else { Mode::Live });
@@ -121,6 +145,31 @@ pub(crate) fn make_plan(world: &World, args: &RestoreArgs) -> Result<(RunId, Pla
     Ok((request.run, plan))
 }
 
+/// What can never work is refused before an hour is spent on restoring.
+fn plan_tables(
+    world: &World,
+    args: &RestoreArgs,
+    names: &[String],
+    watcher: &dyn Watcher,
+) -> Result<(RunId, Plan), Failure> {
+    let [name] = names else {
+        return Err(Failure::new(
+            Kind::Input,
+            "`--table` takes one component",
+            "restore the tables of each in a run of its own",
+        ));
+    };
+    let target = parse_target(&args.to, "--to")?;
+    app::refuse_missing_secrets(&world.platform, names, names)?;
+    let found = world.component(name)?.check_tables(&args.table, watcher)?;
+    let facts = survey::survey(world, names)?;
+    let request = Request::new(world, facts.now);
+    let scope = request.scope(world, if args.drill { Mode::Drill } else { Mode::Live });
+    let options = TableOptions { target, timeline: args.timeline, tables: args.table.clone(), found };
+    let plan = tables::plan(scope, &facts, &options)?;
+    Ok((request.run, plan))
+}
+
 fn parse_time(text: &str) -> Result<Timestamp, Failure> {
     text.parse().map_err(|_| {
         Failure::new(
@@ -131,7 +180,7 @@ fn parse_time(text: &str) -> Result<Timestamp, Failure> {
     })
 }
 
-fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+pub(super) fn parse_past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let time = parse_time(text)?;
     if time > now {
         let error = format!("`{text}` is in the future: it is {now} now");
@@ -175,6 +224,9 @@ fn refuse_own_places(world: &World, targets: &[PathBuf]) -> Result<(), Failure> 
     // What lies in object storage has no place on this host.
     let repository = world.platform.repository.iter().filter(|one| !one.location.contains("://"));
     own.extend(repository.map(|one| ("the repository".into(), one.location.clone().into())));
+    let copies = world.platform.repository.iter().flat_map(|repository| &repository.copies);
+    let copies = copies.filter(|copy| !copy.location.contains("://"));
+    own.extend(copies.map(|copy| (format!("the copy `{}`", copy.name), copy.location.clone().into())));
     for (name, driver) in &world.components {
         own.extend(driver.targets().into_iter().map(|path| (format!("`{name}`"), path)));
     }
@@ -241,7 +293,10 @@ fn found_bad_backup(plan: &Plan, report: &RunReport) -> bool {
         && plan.steps.iter().zip(&report.steps).any(|(step, told)| {
             matches!(
                 step.action,
-                Action::RestoreBeside { .. } | Action::Load { .. } | Action::VerifyRestored { .. }
+                Action::RestoreBeside { .. }
+                    | Action::Load { .. }
+                    | Action::TakeOver { .. }
+                    | Action::VerifyRestored { .. }
             ) && told.state == StepState::Failed
                 && told.error.as_ref().is_some_and(|error| error.kind == Kind::Corrupt)
         })

@@ -3,7 +3,7 @@
 //! A file comes in; its steps leave, or drafts of files. Faults of a runbook are shown with their lines, all at once.
 
 mod import;
-mod show;
+pub(crate) mod show;
 
 use std::{
     fs::File,
@@ -34,7 +34,7 @@ pub(super) fn run(global: &Global, command: &RunbookCommand) -> Result<Answer, F
 }
 
 /// Reads a file, but not more of it than a document may have.
-pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let fail = |kind, error: String, hint: &str| Failure::new(kind, error, hint);
     if path.is_dir() {
         let error = format!("{} is a folder", path.display());
@@ -63,7 +63,7 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Reads a document.
-pub(super) fn document(path: &Path, bytes: &[u8]) -> Result<Document, Failure> {
+pub(crate) fn document(path: &Path, bytes: &[u8]) -> Result<Document, Failure> {
     document::read(bytes).map_err(|error| {
         let place = match &error {
             DocumentError::NotText { line, column } => format!("{}:{line}:{column}", path.display()),
@@ -84,10 +84,16 @@ pub(super) fn document(path: &Path, bytes: &[u8]) -> Result<Document, Failure> {
 }
 
 /// Shows the faults of a runbook with their lines, as those of a configuration are shown.
-pub(super) fn failure(path: &Path, bytes: &[u8], error: &RunbookError) -> Failure {
+pub(crate) fn failure(path: &Path, bytes: &[u8], error: &RunbookError) -> Failure {
+    let findings = findings(path, bytes, error);
+    Failure::of_config(ConfigError { findings }, &std::env::current_dir().unwrap_or_default())
+}
+
+/// Makes findings of faults.
+pub(crate) fn findings(path: &Path, bytes: &[u8], error: &RunbookError) -> Vec<Finding> {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.lines().collect();
-    let findings = error
+    error
         .faults
         .iter()
         .map(|fault| {
@@ -102,6 +108,5 @@ pub(super) fn failure(path: &Path, bytes: &[u8], error: &RunbookError) -> Failur
                 })
                 .hint(fault.hint.clone())
         })
-        .collect();
-    Failure::of_config(ConfigError { findings }, &std::env::current_dir().unwrap_or_default())
+        .collect()
 }

@@ -23,7 +23,10 @@ pub(super) fn run(global: &Global, args: &RunsArgs) -> Result<Answer, Failure> {
             let report = &record.report;
             vec![
                 report.run.to_string(),
-                report.verb.word().to_owned(),
+                match &report.runbook {
+                    Some(runbook) => format!("{} {}", report.verb.word(), runbook.file),
+                    None => report.verb.word().to_owned(),
+                },
                 render::run_state(record),
                 report.begun_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
                 format!("{:.1}s", report.elapsed_seconds),
@@ -36,7 +39,8 @@ pub(super) fn run(global: &Global, args: &RunsArgs) -> Result<Answer, Failure> {
             let report = &record.report;
             json!({"id": report.run, "verb": report.verb, "state": render::run_state(record),
                 "begun_at": report.begun_at, "ended_at": report.ended_at,
-                "elapsed_seconds": report.elapsed_seconds, "environment": report.environment})
+                "elapsed_seconds": report.elapsed_seconds, "environment": report.environment,
+                "runbook": report.runbook.as_ref().map(|runbook| &runbook.file)})
         })
         .collect();
     let text = render::table(&["run", "verb", "state", "begun", "took"], &rows);

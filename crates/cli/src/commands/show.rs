@@ -1,33 +1,37 @@
 //! `muster show`: one backup, or one run.
 
 use muster_drivers::described::{self, ServerFacts};
-use muster_engine::{fold, world::World};
-use muster_types::{Kind, backup::Backup, event::RunOutcome};
+use muster_engine::{fold, journal::Journal, world::World};
+use muster_types::{Clock, Kind, backup::Backup, event::RunOutcome};
 use serde_json::json;
 
 use crate::{
     answer::Answer,
     app::{self, Intent},
     args::{Global, ShowArgs},
+    clock::SystemClock,
     exit::Failure,
     render,
 };
 
 pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
-    let world = app::open_world(app::load(global, Intent::Read)?)?;
-    let events = world.journal.events()?;
+    let loaded = app::load(global, Intent::Read)?;
+    // A run is told without the repository: it may be what is lost.
+    let events = Journal::open(&loaded.state_dir)?.events()?;
     if let Some(record) = fold::run(&events, &args.id) {
         let mut report = record.report.clone();
         // The clock of a recovery runs from the failure, in whatever process and however often it was resumed.
         let from = record.plan.failed_at.unwrap_or(report.begun_at).min(report.begun_at);
-        let until = report.ended_at.unwrap_or(world.clock.now());
+        let until = report.ended_at.unwrap_or(SystemClock.now());
         if render::run_state(&record) == render::INTERRUPTED {
             report.outcome = Some(RunOutcome::Interrupted);
         }
         let mut answer = render::run(&report).with_code(0);
+        answer.text = format!("{}{}", render::runbook::steps(&report), answer.text);
         answer.document["clock_seconds"] = json!(until.duration_since(from).as_secs_f64());
         return Ok(answer);
     }
+    let world = app::open_world(loaded)?;
     let backups = world.repo.backups()?;
     let fits: Vec<_> = backups
         .iter()
@@ -42,7 +46,7 @@ pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
         };
         return Err(Failure::new(Kind::NotFound, error, "list them with `muster list` and `muster runs`"));
     };
-    let proofs = fold::proofs(&events);
+    let proofs = fold::proofs(&events, None);
     let mut text = render::backup(backup, &proofs);
     let mut document = json!({"backup": backup});
     match server(&world, backup) {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Answer, Failure> {
-    let world = app::open_world(app::load(global, Intent::Read)?)?;
+    let world = app::open_world_with_copies(app::load(global, Intent::Read)?, None)?;
     let names = app::component_names(&world, &[])?;
     let facts = survey::survey(&world, &names)?;
     let recoveries: Vec<MeasuredRecovery> = fold::recoveries(&world.journal.events()?)
@@ -25,6 +25,7 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Answer, Failure>
         })
         .collect();
     let rows = rows(&world.platform, &facts, &recoveries);
+    let copies = super::copy::rows(&world, &facts);
     let newest: Vec<_> = names
         .iter()
         .map(|name| {
@@ -35,12 +36,15 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Answer, Failure>
     let (platform, environment) = (&world.platform.platform, &world.environment);
     let text = if args.metrics {
         metrics::text(platform, environment, &facts, &names, &rows)
+            + &metrics::copies(platform, environment, &copies)
     } else {
         render::status(platform, environment, &facts, &names, &rows)
+            + &render::copies::stand(&copies, facts.now)
     };
     let document = json!({"platform": world.platform.platform, "environment": world.environment,
-        "at": facts.now, "objectives": rows, "components": newest});
-    let is_breached = rows.iter().any(|row| row.verdict == Verdict::Breached);
+        "at": facts.now, "objectives": rows, "components": newest, "copies": copies});
+    let is_breached = rows.iter().any(|row| row.verdict == Verdict::Breached)
+        || copies.iter().any(|row| row.verdict == Verdict::Breached);
     let code = if args.check && is_breached { exit::BREACHED } else { exit::DONE };
     Ok(Answer::new(text, document).with_code(code))
 }

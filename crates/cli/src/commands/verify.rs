@@ -2,8 +2,8 @@
 
 use muster_drivers::foreign;
 use muster_engine::fold;
-use muster_repo::{Expected, Repo, VerifyDepth};
-use muster_types::Kind;
+use muster_repo::{Expected, Finding, Repo, VerifyDepth};
+use muster_types::{Kind, backup::BackupId};
 use serde_json::json;
 
 use crate::{
@@ -20,20 +20,44 @@ pub(super) fn run(global: &Global, args: &VerifyArgs) -> Result<Answer, Failure>
     if !args.files.is_empty() {
         return verify_files(args);
     }
-    let loaded = app::load(global, Intent::Read)?;
-    let repo = Repo::open_damaged(&app::location(&loaded)?, &loaded.repository_key(&SystemEnvironment)?)?;
+    let mut loaded = app::load(global, Intent::Read)?;
+    let location = match &args.from {
+        Some(name) => app::copy_location(&loaded, name)?,
+        None => app::location(&loaded)?,
+    };
+    let repo = Repo::open_damaged(&location, &loaded.repository_key(&SystemEnvironment)?)?;
+    if let Some(name) = &args.from {
+        app::name_copy(&mut loaded, name);
+    }
     let world = app::world_with(loaded, repo)?;
     let progress = Progress::new(global.quiet || global.json);
     let depth = depth(args)?;
     let events = world.journal.events()?;
-    let expected =
-        Expected { backups: fold::expected_backups(&events).into_iter().collect(), keys: Vec::new() };
-    let report = world.repo.verify(depth, &expected, &progress)?;
+    let taken = fold::expected_backups(&events);
+    // What a copy does not have yet is said by `status`; it is no damage.
+    let backups = if args.from.is_some() { Vec::new() } else { taken.iter().cloned().collect() };
+    let expected = Expected { backups, keys: Vec::new() };
+    let mut report = world.repo.verify(depth, &expected, &progress)?;
+    if let Some(name) = &args.from {
+        report.notes.extend(missing_in(&world.repo, name, &taken)?);
+    }
     let is_sound = report.findings.is_empty();
     let text = render::verification(&report);
     let outcome = if is_sound { "passed" } else { "failed" };
     let document = json!({"outcome": outcome, "verification": report});
     Ok(Answer::new(text, document).with_code(if is_sound { exit::DONE } else { exit::DAMAGED }))
+}
+
+/// Says how many backups a copy has not got yet.
+fn missing_in(
+    copy: &Repo,
+    name: &str,
+    taken: &std::collections::BTreeSet<BackupId>,
+) -> Result<Option<Finding>, Failure> {
+    let there: Vec<BackupId> = copy.list()?.backups.into_iter().map(|backup| backup.id).collect();
+    let missing = taken.iter().filter(|id| !there.contains(id)).count();
+    let message = format!("{missing} backups of the repository are not in it: run `muster copy {name}`");
+    Ok((missing > 0).then(|| Finding::new(format!("copy {name}"), message)))
 }
 
 fn depth(args: &VerifyArgs) -> Result<VerifyDepth, Failure> {

@@ -11,6 +11,23 @@ use super::{
     tree::{Entry, Node, Sources, Value},
 };
 
+/// Where a component is, and every secret of it.
+const CONNECTIONS: &[&str] = &[
+    "path",
+    "paths",
+    "url",
+    "password",
+    "data_dir",
+    "token",
+    "role_id",
+    "secret_id",
+    "user",
+    "members",
+    "ca_file",
+    "cert_file",
+    "key_file",
+];
+
 /// Joins the two; the names of all environments are only for the hint.
 pub(super) fn merge(
     shared: Node,
@@ -60,8 +77,8 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
         }
     }
     for (section, one, keys) in [
-        ("components", "component", &["path", "paths", "url", "password", "data_dir"][..]),
-        ("services", "service", &["compose", "systemd", "command"]),
+        ("components", "component", CONNECTIONS),
+        ("services", "service", &["compose", "systemd", "command"][..]),
         ("checks", "check", muster_drivers::checks::KINDS),
     ] {
         let named = shared.get(&[section]).map(Node::entries).unwrap_or_default();
@@ -78,8 +95,8 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
                 .is_some_and(|first| ["components", "checks", "services"].contains(&first.as_str()))
                 && path.get(2).is_some_and(|key| {
                     muster_drivers::checks::KINDS.contains(&key.as_str())
-                        || ["compose", "systemd", "url", "password", "path", "paths", "data_dir"]
-                            .contains(&key.as_str())
+                        || ["compose", "systemd"].contains(&key.as_str())
+                        || CONNECTIONS.contains(&key.as_str())
                 }));
         if text.contains("${") && !is_named_above {
             let message = "a secret is a connection, and all environments share this file";

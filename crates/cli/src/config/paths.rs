@@ -20,10 +20,11 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
         }
     };
     platform.state.iter_mut().for_each(path);
-    if let Some(repository) = &mut platform.repository
-        && !repository.location.contains("://")
-    {
-        repository.location = clean(&folder.join(&repository.location)).to_string_lossy().into_owned();
+    if let Some(repository) = &mut platform.repository {
+        let copies = repository.copies.iter_mut().map(|copy| &mut copy.location);
+        for location in copies.chain([&mut repository.location]).filter(|text| !text.contains("://")) {
+            *location = clean(&folder.join(&*location)).to_string_lossy().into_owned();
+        }
     }
     for component in platform.components.values_mut() {
         match component {
@@ -31,6 +32,15 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
             Component::Files(files) => files.paths.iter_mut().for_each(path),
             Component::Postgres(postgres) => {
                 postgres.data_dir.iter_mut().chain(&mut postgres.bin_dir).for_each(path);
+            }
+            Component::Redis(redis) => redis.bin_dir.iter_mut().for_each(path),
+            Component::Vault(vault) => {
+                vault.bin_dir.iter_mut().chain(vault.tls.files_mut()).for_each(path);
+            }
+            Component::Etcd(etcd) => {
+                let members = etcd.members.iter_mut().map(|member| &mut member.data_dir);
+                let own = etcd.data_dir.iter_mut().chain(&mut etcd.bin_dir);
+                own.chain(members).chain(etcd.tls.files_mut()).for_each(path);
             }
         }
     }

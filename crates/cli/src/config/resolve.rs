@@ -20,6 +20,9 @@ use super::{
 /// The secrets of `repository`: read only when the repository is opened.
 pub(super) const SECRETS: [&str; 3] = ["password", "access_key", "secret_key"];
 
+/// The secrets of a component's connection: told when one of them is needed.
+pub(super) const SECRETS_OF_COMPONENTS: [&str; 4] = ["password", "token", "role_id", "secret_id"];
+
 /// Where references are resolved.
 pub(super) struct Resolver<'a> {
     pub(super) sources: &'a Sources,
@@ -74,7 +77,7 @@ impl Resolver<'_> {
                 // Most commands do not ask the component's server for anything.
                 [section, name, key]
                     if section == "components"
-                        && key == "password"
+                        && SECRETS_OF_COMPONENTS.contains(&key.as_str())
                         && value.is_none()
                         && secret::parts(text).is_ok() =>
                 {
@@ -89,7 +92,9 @@ impl Resolver<'_> {
                     // Where data lies is no secret, and must be readable in plans and errors.
                     let section = path.first().map_or("", String::as_str);
                     let is_login = section == "components"
-                        && path.get(2).is_some_and(|key| key == "url" || key == "password");
+                        && path
+                            .get(2)
+                            .is_some_and(|key| key == "url" || SECRETS_OF_COMPONENTS.contains(&key.as_str()));
                     if is_login || section == "services" || section == "checks" {
                         resolved.values.append(&mut values);
                     }
@@ -118,7 +123,14 @@ impl Resolver<'_> {
             findings.push(Finding::error(wrong.message).at(place).hint(format!("write {FORMS}")));
             return None;
         }
-        if path.len() == 2 && path[0] == "repository" && SECRETS.contains(&path[1].as_str()) {
+        let is_secret = match path {
+            [section, key] => section == "repository" && SECRETS.contains(&key.as_str()),
+            [section, list, _, key] => {
+                section == "repository" && list == "copies" && SECRETS.contains(&key.as_str())
+            }
+            _ => false,
+        };
+        if is_secret {
             return Some(None);
         }
         let is_shared = self.has_own && node.at.file == 0;

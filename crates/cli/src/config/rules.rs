@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use self::store::StoreKeys;
 use super::{
     discover::{Choice, is_name},
     finding::Finding,
@@ -16,6 +17,7 @@ use super::{
 };
 
 mod components;
+mod copies;
 mod overlaps;
 mod services;
 mod store;
@@ -100,29 +102,34 @@ impl Rules<'_> {
             findings.push(finding.hint("give a folder, like `location: /var/backups/muster`"));
         }
         let file = "`password: ${file:/etc/muster/repository.key}`";
-        self.refuse_clear_text("password", &repository.password, "password", file, findings);
+        let path = ["repository"];
+        let whole = (&path[..], "the repository");
+        self.refuse_clear_text(whole, "password", &repository.password, file, findings);
         if let Some(secret) = &repository.secret_key {
-            self.refuse_clear_text("secret_key", secret, "secret key", "`secret_key: ${env:NAME}`", findings);
+            self.refuse_clear_text(whole, "secret_key", secret, "`secret_key: ${env:NAME}`", findings);
         }
-        self.judge_store(repository, findings);
+        self.judge_store(&path, &StoreKeys::of(repository), findings);
+        self.judge_copies(repository, findings);
     }
 
     fn refuse_clear_text(
         &self,
+        (path, whose): (&[&str], &str),
         key: &str,
         text: &str,
-        what: &str,
         instead: &str,
         findings: &mut Vec<Finding>,
     ) {
+        let path = [path, &[key]].concat();
         if !secret::has_reference(text)
-            && let Some(node) = self.node(&["repository", key])
+            && let Some(node) = self.node(&path)
         {
             let mut place = self.sources.place(node.at);
             // This one line is not shown as it stands: it would carry the secret into logs.
             place.source = place.source.replace(&place.text, "***");
             "***".clone_into(&mut place.text);
-            let message = format!("the repository's {what} stands here in clear text");
+            let what = if key == "password" { "password" } else { "secret key" };
+            let message = format!("{whose}'s {what} stands here in clear text");
             let hint = if key == "password" {
                 format!("put it into a file (mode 0600) and write {instead}")
             } else {

@@ -3,7 +3,7 @@
 //! Words come in, at most one leaves. A word that is too far away is no suggestion: a wrong one costs more time than none.
 
 /// Returns the nearest of `known`, if it is at most a third of its letters away.
-pub(super) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     known
         .iter()

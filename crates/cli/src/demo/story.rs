@@ -19,7 +19,7 @@ use muster_engine::{execute, world::World};
 use muster_types::{
     Clock, Kind, Timestamp,
     check::CheckResult,
-    event::RunOutcome,
+    event::{RunOutcome, Unwatched},
     objective::ObjectiveKind,
     report::{RunReport, StepState},
     text::hex,
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     answer::Answer,
     app::{self, Intent},
-    args::{BackupArgs, Global, ProveArgs, RestoreArgs},
+    args::{BackupArgs, Global, ProveArgs, RestoreArgs, UnsealArgs},
     clock::SystemClock,
     commands::{backup, prove, restore},
     exit::{self, Failure},
@@ -90,7 +90,14 @@ impl<'a> Story<'a> {
         })?;
         let before = self.work()?;
         self.step("prove", "prove the backups in a sandbox", || {
-            let args = ProveArgs { components: Vec::new(), backup: None, random: false, dry_run: false };
+            let args = ProveArgs {
+                components: Vec::new(),
+                backup: None,
+                random: false,
+                from: None,
+                unseal: UnsealArgs::default(),
+                dry_run: false,
+            };
             well(&prove::prove_newest(&world, &args, &quiet)?, "3 backups restored, opened and compared")
         })?;
         let failed_at = self.accident()?;
@@ -203,19 +210,23 @@ impl<'a> Story<'a> {
     fn recover(&mut self, world: &World, failed_at: Timestamp) -> Result<(), Failure> {
         let args = RestoreArgs {
             timeline: None,
+            table: Vec::new(),
             components: vec!["database".into(), "uploads".into()],
             all: false,
             to: "latest-proven".into(),
             into: None,
+            from: None,
             replace: false,
             failed_at: Some(failed_at.to_string()),
             try_older: false,
             undo: false,
             drill: false,
+            unseal: UnsealArgs::default(),
+            server_token_file: None,
             dry_run: false,
             yes: true,
         };
-        let (run, plan) = restore::make_plan(world, &args)?;
+        let (run, plan) = restore::make_plan(world, &args, &Unwatched)?;
         let report = execute::execute(world, &run, &plan, self.progress)?;
         self.steps.extend(report.steps.iter().map(|step| DemoStep {
             name: step.name.clone(),

@@ -62,6 +62,8 @@ impl Entry<'_> {
 
 /// How often and what is kept: enough to begin with, and cheap, because only what changed is stored.
 const BACKUP: &str = "{every: 1h, keep: {hourly: 24, daily: 7, weekly: 4, monthly: 12}}";
+/// The name under which Redis and its like are found.
+const REDIS: &str = "Redis";
 
 /// Writes the text.
 pub fn text(draft: &Draft<'_>) -> String {
@@ -246,12 +248,19 @@ fn not_supported(text: &mut String, found: &Found) {
         }
     }
     for service in found.compose.iter().flat_map(|file| &file.services) {
-        if let Some(server) = service.server.filter(|server| *server != "PostgreSQL") {
+        if service.server == Some(REDIS) {
+            let image = comment(service.image.as_deref().unwrap_or_default());
+            let origin = format!("service `{}` (image {image})", comment(&service.name));
+            redis_block(text, &origin, "127.0.0.1:PORT");
+        } else if let Some(server) = service.server.filter(|server| *server != "PostgreSQL") {
             let image = comment(service.image.as_deref().unwrap_or_default());
             lines.push(format!("{server}: service `{}` (image {image})", comment(&service.name)));
         }
     }
-    for server in &found.servers {
+    for server in found.servers.iter().filter(|server| server.name == REDIS) {
+        redis_block(text, &format!("answers at {}", comment(&server.address)), &server.address);
+    }
+    for server in found.servers.iter().filter(|server| server.name != REDIS) {
         lines.push(format!("{}: answers at {}", server.name, comment(&server.address)));
     }
     if lines.is_empty() {
@@ -264,6 +273,16 @@ fn not_supported(text: &mut String, found: &Found) {
     for line in lines {
         text.push_str(&format!("#   {line}\n"));
     }
+}
+
+/// Whether it is a cache that nobody misses, only a person knows: so it is offered and not taken.
+fn redis_block(text: &mut String, origin: &str, address: &str) {
+    text.push_str(&format!(
+        "\n# Not protected: Redis, {origin}. Where its data matters, add under `components:`\n\
+         #  redis:\n#    kind: redis\n#    url: redis://{address}/\n\
+         #    password: ${{file:redis.password}}   # a file with nothing else in it; leave the line out where there is none\n\
+         #    backup: {{every: 1h}}\n"
+    ));
 }
 
 fn left_out(text: &mut String, found: &Found) {

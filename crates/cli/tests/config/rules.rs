@@ -212,3 +212,39 @@ fn two_components_at_one_place_are_one_fault() {
 fn a_neighbour_with_a_longer_name_is_not_inside() {
     whole("  more: {kind: files, paths: [data/app.db-old, data2], backup: {every: 1h}}\n").load().unwrap();
 }
+
+#[test]
+fn a_redis_component_has_a_url_expected_settings_and_no_keys_of_other_kinds() {
+    let redis = |keys: &str| whole(&format!("  cache: {{kind: redis, backup: {{every: 1h}}{keys}}}\n"));
+    let error = redis("").refused();
+    assert!(error.to_string().contains("component `cache` has no `url`"), "{error}");
+    let error = redis(", url: \"redis://cache/\", data_dir: /srv").refused();
+    assert!(error.to_string().contains("`data_dir` does not belong to kind `redis`"), "{error}");
+    let error = redis(", url: \"redis://u:geheim@cache/\"").refused();
+    assert!(error.to_string().contains("stands here in clear text"), "{error}");
+    assert!(!error.to_string().contains("geheim"), "{error}");
+    let error = redis(", url: \"redis://cache/\", prove: {assert: [{sql: select 1}]}").refused();
+    assert!(error.to_string().contains("an assertion about `redis` has no `sql`"), "{error}");
+    let error =
+        whole("  more: {kind: files, paths: [/srv/u], backup: {every: 1h}, expect: {a: b}}\n").refused();
+    assert!(error.to_string().contains("`expect` does not belong to kind `files`"), "{error}");
+    let loaded = redis(
+        ", url: \"redis://cache/\", expect: {appendonly: yes, auto-aof-rewrite-percentage: 100, auto-aof-rewrite-min-size: 64mb}, \
+         prove: {assert: [{redis: EXISTS users, expect: \"1\"}]}",
+    )
+    .load()
+    .unwrap();
+    let muster_types::config::Component::Redis(cache) = &loaded.platform.components["cache"] else {
+        panic!("another kind")
+    };
+    let settings: Vec<(&str, &str)> =
+        cache.expect.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        settings,
+        [
+            ("appendonly", "yes"),
+            ("auto-aof-rewrite-min-size", "64mb"),
+            ("auto-aof-rewrite-percentage", "100"),
+        ]
+    );
+}

@@ -123,3 +123,22 @@ fn a_reference_is_no_duration_and_is_not_resolved_for_one() {
     assert!(!error.render(Path::new("/")).contains("hunter2"));
     assert_eq!(error.findings.len(), 1, "{}", error.render(Path::new("/")));
 }
+
+#[test]
+fn a_member_with_a_password_in_clear_text_or_a_service_that_is_not_there_is_refused() {
+    let member = |rest: &str| {
+        format!(
+            "{HEAD}components:\n  database:\n    kind: postgres\n    url: postgres://m@one/app\n    backup: {{every: 1h}}\n    members:\n      one: {{{rest}}}\n"
+        )
+    };
+    let error = Surroundings::one(&member("url: \"postgres://m:hunter2@one/app\"")).refused();
+    let text = error.render(Path::new("/srv/app"));
+    assert!(
+        text.contains("the password of member `one` of component `database` stands here in clear text"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2") && !error.document().to_string().contains("hunter2"), "{text}");
+    let error = Surroundings::one(&member("url: \"postgres://m@one/app\", service: gone")).refused();
+    let text = error.render(Path::new("/srv/app"));
+    assert!(text.contains("names the service `gone`, which is not there"), "{text}");
+}

@@ -3,9 +3,11 @@
 //! Short by default: ten kills per verb. `MUSTER_KILLS=50 cargo xtask test kills` is the long form, `MUSTER_SEED` another
 //! order.
 //!
-//! Here: how a run is killed in a phase, and a database and a folder. Read next: `kills/cluster.rs`, `kills/remote.rs`.
+//! Here: how a run is killed in a phase, and a database and a folder. Read next: `kills/cluster.rs`, `kills/remote.rs`,
+//! `kills/copies.rs`.
 
 mod cluster;
+mod copies;
 mod database;
 mod remote;
 

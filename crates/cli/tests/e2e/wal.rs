@@ -86,7 +86,7 @@ impl Streamed {
     }
 
     /// Restores to another place, starts a server on it, and returns it with what the run says of the replay.
-    fn restore(&self, to: &str, more: &[&str]) -> (Postgres, Value) {
+    pub(crate) fn restore(&self, to: &str, more: &[&str]) -> (Postgres, Value) {
         let into = self.cluster.platform.sandbox.path().join(format!("restored-{}", fastrand()));
         let into_text = into.to_str().unwrap().to_owned();
         let args = [&["restore", "database", "--to", to, "--into", &into_text, "--json"], more].concat();

@@ -35,6 +35,7 @@ pub(crate) fn survey(name: &str, paths: &[PathBuf], selection: Arc<Selection>) -
         open_by: Vec::new(),
         beside: space::beside(paths),
         targets: paths.to_vec(),
+        seal: None,
     };
     let (mut mark, mut is_readable, mut opened) = (Mark::default(), true, HashSet::new());
     for item in Walk::new(paths.to_vec(), selection) {

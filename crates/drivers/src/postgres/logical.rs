@@ -58,7 +58,7 @@ use crate::{DriverError, described::ServerFacts};
 
 pub(super) use self::{
     description::NAME as DESCRIPTION,
-    proof::{is_dump, verify},
+    proof::{Folder, is_dump, load_beside, verify},
 };
 
 /// The folder of the dump, in the format that several processes write and read.

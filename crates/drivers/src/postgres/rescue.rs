@@ -11,13 +11,13 @@
 //! Read next: `choose.rs` for which rows, `insert.rs` for the transaction, docs/decisions/0011-row-rescue.md for why.
 
 mod choose;
-mod insert;
+pub(super) mod insert;
 mod keep;
 mod order;
 mod pair;
 mod rights;
-mod session;
-mod tables;
+pub(super) mod session;
+pub(super) mod tables;
 
 use std::{collections::BTreeMap, fs, path::Path};
 

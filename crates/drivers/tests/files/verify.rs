@@ -95,7 +95,7 @@ fn a_witness_that_is_unknown_or_says_nothing_is_no_pass() {
 }
 
 fn assertion(path: &str, expect: Option<&str>) -> Assertion {
-    Assertion { sql: None, path: Some(path.into()), expect: expect.map(str::to_owned) }
+    Assertion { path: Some(path.into()), expect: expect.map(str::to_owned), ..Assertion::default() }
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn assertions_hold_or_say_which_file_does_not() {
         fails("/etc/hostname", None),
         fails("b/../a.txt", None),
         fails("b", Some("> 0")),
-        tree.verify(&[Assertion { sql: Some("select 1".into()), path: None, expect: None }]).unwrap_err(),
+        tree.verify(&[Assertion { sql: Some("select 1".into()), ..Assertion::default() }]).unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Config, "{error}");
     }

@@ -202,3 +202,14 @@ fn a_folder_of_settings_belongs_to_the_server_and_not_to_root() {
         folders.contains(&settings) && folders.iter().filter(|path| path.starts_with(&settings)).count() > 3
     );
 }
+
+#[test]
+fn sql_of_a_runbook_gives_rows_and_a_refusal_has_its_code() {
+    let mut server = Postgres::start_new(Version::Fifteen);
+    server.replication_role("muster", "geheim");
+    let driver = driver(&component(&server));
+    let sql = "select 1, 'a', null union all select 2, 'b', 'c' order by 1";
+    assert_eq!(driver.query(sql, &Unwatched).unwrap(), "1|a|\n2|b|c");
+    let error = driver.query("select nothing from nowhere", &Unwatched).unwrap_err();
+    assert!(error.to_string().contains("42P01"), "{error}");
+}

@@ -126,5 +126,5 @@ impl Taken {
 }
 
 pub(crate) fn assertion(sql: &str, expect: &str) -> Assertion {
-    Assertion { sql: Some(sql.into()), path: None, expect: Some(expect.into()) }
+    Assertion { sql: Some(sql.into()), expect: Some(expect.into()), ..Assertion::default() }
 }

@@ -9,14 +9,14 @@ use muster_drivers::{
     server::Told,
     services,
 };
-use muster_repo::BackupHeader;
+use muster_repo::{BackupHeader, CopyDepth, CopyOptions};
 use muster_types::{
     ByteSize, Explain, Kind, Span,
     backup::{BackupId, Identity, Method},
     event::{Unwatched, Watcher, What},
     facts::{ProofFact, ProofOutcome},
     plan::{Action, Holder, KeptData, Step, SwapMove, Verb},
-    wal::Replayed,
+    wal::{Replay, Replayed},
 };
 
 use super::{Executor, StepEffect};
@@ -43,12 +43,6 @@ impl Executor<'_> {
             }
             Action::StartService { service, within } => self.start(service, *within),
             Action::RestoreBeside { backup, places, .. } => self.restore(backup, places),
-            Action::CheckPlace { component, place } => {
-                self.on_server(component, |server| server.check(place, self.observer))
-            }
-            Action::Load { component, places, into, .. } => {
-                self.on_server(component, |server| server.load(places, into, self.observer))
-            }
             Action::VerifyRestored {
                 component,
                 backup,
@@ -70,17 +64,21 @@ impl Executor<'_> {
                 };
                 self.verify(step, component, backup, &request)
             }
-            Action::FetchWal { replay, into, .. } => {
-                remove_tree(into).map_err(state_error("remove", into))?;
-                let fetched = self.world.repo.wal().fetch(replay, into, self.observer)?;
-                let summary = format!("{} segments, {}", fetched.segments, ByteSize(fetched.bytes));
-                Ok(StepEffect { summary: Some(summary), events: Vec::new() })
-            }
+            Action::FetchWal { replay, into, .. } => self.fetch_wal(replay, into),
             Action::FindRows { component, places, selection, keep, triggers } => {
                 let search = RowSearch { places, selection, keep, triggers: *triggers };
                 self.find_rows(component, &search)
             }
             Action::InsertRows { component, triggers } => self.insert_rows(component, *triggers),
+            Action::CheckPlace { .. }
+            | Action::Load { .. }
+            | Action::Unseal { .. }
+            | Action::TakeOver { .. }
+            | Action::ReplaceTables { .. }
+            | Action::ReturnTables { .. }
+            | Action::Fence { .. }
+            | Action::Promote { .. }
+            | Action::SwitchClients { .. } => self.in_server(&step.action),
             Action::Swap { component, holder, moves } => self.swap(component, *holder, moves),
             Action::Check { check, within } => self.check(check, *within),
             Action::RemoveScratch { path } => {
@@ -91,6 +89,41 @@ impl Executor<'_> {
                 self.keep_house(&step.action)
             }
             Action::ReleaseKept { kept } => self.release(kept),
+            Action::CopyTo { copy, may_begin, is_mending, read_all } => {
+                let depth = if *read_all { CopyDepth::All } else { CopyDepth::Sample };
+                let may_replace = !is_mending;
+                self.copy_to(copy, CopyOptions { may_begin: *may_begin, may_replace, depth, dry_run: false })
+            }
+            Action::ThinCopy { copy, backups } => self.thin_copy(copy, backups),
+        }
+    }
+
+    fn fetch_wal(&self, replay: &Replay, into: &Path) -> Result<StepEffect, EngineError> {
+        remove_tree(into).map_err(state_error("remove", into))?;
+        let fetched = self.world.repo.wal().fetch(replay, into, self.observer)?;
+        let summary = format!("{} segments, {}", fetched.segments, ByteSize(fetched.bytes));
+        Ok(StepEffect { summary: Some(summary), events: Vec::new() })
+    }
+
+    /// What a run does inside a running server.
+    fn in_server(&self, action: &Action) -> Result<StepEffect, EngineError> {
+        match action {
+            Action::CheckPlace { component, place } => {
+                self.on_server(component, |server| server.check(place, self.observer))
+            }
+            Action::Load { component, places, into, .. } => {
+                self.on_server(component, |server| server.load(places, into, self.observer))
+            }
+            Action::Unseal { component } => {
+                Ok(told(component, self.world.component(component)?.unseal(self.observer)?))
+            }
+            Action::TakeOver { component, places, how, .. } => {
+                Ok(told(component, self.world.component(component)?.take_over(places, *how, self.observer)?))
+            }
+            Action::Fence { component, member, fence } => self.fence(component, member, fence),
+            Action::Promote { .. } => self.promote(action),
+            Action::SwitchClients { component, member } => self.switch_clients(component, member),
+            _ => self.tables(action),
         }
     }
 
@@ -241,6 +274,7 @@ impl Executor<'_> {
                 at: self.world.clock.now(),
                 outcome: ProofOutcome::Proven,
                 seconds,
+                from: self.plan.from.clone(),
             };
             events.push(What::ProofEnded { proof, reason: None });
         }
@@ -356,6 +390,7 @@ impl Executor<'_> {
     ) -> Result<(), EngineError> {
         let (Action::VerifyRestored { component, backup, .. }
         | Action::Load { component, backup, .. }
+        | Action::TakeOver { component, backup, .. }
         | Action::RestoreBeside { component, backup, .. }) = &step.action
         else {
             return Ok(());
@@ -372,6 +407,7 @@ impl Executor<'_> {
             at: self.world.clock.now(),
             outcome,
             seconds,
+            from: self.plan.from.clone(),
         };
         self.emit(What::ProofEnded { proof, reason: Some(error.to_string()) })
     }

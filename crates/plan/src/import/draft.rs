@@ -47,6 +47,13 @@ pub fn draft(found: &Recognised, name: &str, platform: &str) -> Vec<DraftFile> {
     files
 }
 
+/// Returns the text of the runbook that a scenario makes; it loads.
+///
+/// `name` is the document's file name.
+pub fn draft_of(scenario: &Scenario, found: &Recognised, name: &str) -> String {
+    runbook(scenario, found, name)
+}
+
 fn slug(title: &str) -> String {
     let plain: String =
         title.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();

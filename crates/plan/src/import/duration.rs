@@ -132,7 +132,7 @@ pub(super) fn parse(text: &str) -> Option<Range> {
 }
 
 /// The longest time that is written.
-pub(super) fn longest(text: &str) -> Option<u64> {
+pub(crate) fn longest(text: &str) -> Option<u64> {
     parse(text).map(|range| range.max_seconds)
 }
 

@@ -15,6 +15,11 @@ use muster_types::{
 use super::Pair;
 use crate::{PlanError, origin::is_dump, scope::Scope};
 
+/// Servers that have room for one content only: what stands beside it lies on this host.
+const ONE_CONTENT: &str = "/redis";
+/// The folder for that, in the folder of the state.
+const KEPT: &str = "kept";
+
 /// Where a backup is written, and what then goes where.
 pub(super) struct Layout {
     pub(super) holder: Holder,
@@ -51,6 +56,9 @@ impl Pair<'_> {
             // Tablespaces belong to a cluster and not to the configuration: they go where they were.
             targets.extend(self.backup.record.paths.iter().skip(1).cloned());
         }
+        if targets.is_empty() && matches!(scope.platform.components.get(name), Some(Component::Etcd(_))) {
+            return Err(PlanError::NoPlace { component: name.clone() });
+        }
         Ok(targets)
     }
 
@@ -66,6 +74,12 @@ impl Pair<'_> {
         let moves: Vec<SwapMove> = targets.iter().map(|target| swap_move(scope, holder, target)).collect();
         if paths.len() == targets.len() {
             return Ok(Layout { holder, places: moves.iter().map(|one| one.from.clone()).collect(), moves });
+        }
+        // One snapshot becomes the data directories of all members; it is written beside the first one.
+        if self.backup.record.identity.kind == "etcd"
+            && let ([_], Some(first)) = (paths.as_slice(), moves.first())
+        {
+            return Ok(Layout { holder, places: vec![first.from.clone()], moves });
         }
         let place = |path: &PathBuf| {
             moves.iter().find_map(|one| {
@@ -115,6 +129,12 @@ pub(crate) enum Beside {
 /// A name beside the target that tells the run, so that moving there is one rename; in a folder it is hidden.
 pub(crate) fn beside(scope: Scope<'_>, holder: Holder, target: &Path, what: Beside) -> PathBuf {
     let run = scope.run;
+    if holder == Holder::Server && target.starts_with(ONE_CONTENT) {
+        // It outlives the run, so it lies beside the folder of all scratch.
+        let state = scope.scratch.ancestors().nth(2).unwrap_or(Path::new("/"));
+        let ending = if what == Beside::New { "new" } else { "old" };
+        return state.join(KEPT).join(format!("{run}.{}.{ending}", place::name_in_server(target)));
+    }
     if holder == Holder::Server {
         let word = if what == Beside::New { "muster" } else { "before" };
         // A name that SQL reads without quotes: a person will type it.
@@ -133,7 +153,9 @@ fn targets_of(scope: Scope<'_>, component: &str) -> Vec<PathBuf> {
         Some(Component::Sqlite(sqlite)) => sqlite.path.iter().cloned().collect(),
         Some(Component::Files(files)) => files.paths.clone(),
         Some(Component::Postgres(postgres)) => postgres.data_dir.iter().cloned().collect(),
-        None => Vec::new(),
+        Some(Component::Etcd(etcd)) => etcd.data_dirs(),
+        // They have a place in their server only.
+        Some(Component::Redis(_) | Component::Vault(_)) | None => Vec::new(),
     }
 }
 
@@ -153,6 +175,10 @@ pub fn targets_into(scope: Scope<'_>, backup: &Backup, into: &Path, is_folder: b
             let beside = into.with_file_name(name);
             let tablespaces = (1..=others.len()).map(|index| beside.join(index.to_string()));
             std::iter::once(into.to_owned()).chain(tablespaces).collect()
+        }
+        // A folder for each member, under its name: they are brought to their hosts from there.
+        (Some(Component::Etcd(etcd)), [_]) if etcd.members.len() > 1 => {
+            etcd.members.iter().map(|member| into.join(&member.name)).collect()
         }
         // A file goes into a folder, a folder takes the place of an empty one.
         (Some(Component::Sqlite(_)), [one]) if is_folder => {

@@ -293,7 +293,10 @@ fn place_of_name(document: &Document, step: &Step) -> (usize, usize) {
     (step.line, 1)
 }
 
+/// What stands in brackets, a time for example, may change without changing the names.
 fn slug(title: &str) -> String {
+    let bare = title.split('(').next().unwrap_or_default();
+    let title = if bare.trim().is_empty() { title } else { bare };
     let slug: String =
         title.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
     let slug = slug.split('-').filter(|part| !part.is_empty()).take(4).collect::<Vec<_>>().join("-");

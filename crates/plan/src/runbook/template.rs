@@ -10,7 +10,8 @@ use super::{Action, Fault, Native, Runbook, Step};
 use crate::document::Document;
 
 /// Known only where the runbook runs.
-const INVENTORY: &[&str] = &["services", "components", "checks", "platform", "environment", "run", "people"];
+pub(super) const INVENTORY: &[&str] =
+    &["services", "components", "checks", "platform", "environment", "run", "people"];
 
 /// Checks every template of a runbook.
 pub(super) fn check(runbook: &Runbook, document: &Document, faults: &mut Vec<Fault>) {
@@ -126,7 +127,7 @@ fn judge(expression: &str, step: &Step, document: &Document, known: &Known) -> O
 }
 
 /// `{{.Names}}`, `{{json .}}`, `{{range …}}`: templates of other programs.
-fn is_foreign(expression: &str) -> bool {
+pub(super) fn is_foreign(expression: &str) -> bool {
     let first = expression.split_whitespace().next().unwrap_or_default();
     expression.starts_with(['.', '$', '-', '"', '/'])
         || matches!(
@@ -151,7 +152,7 @@ fn is_foreign(expression: &str) -> bool {
         )
 }
 
-fn expressions(text: &str) -> Vec<String> {
+pub(super) fn expressions(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("{{") {

@@ -123,3 +123,71 @@ fn the_method_is_a_word_of_two_and_belongs_to_postgres_alone() {
     assert!(refused.contains("`method` does not belong to kind `sqlite`"), "{refused}");
     assert!(read(r#"{"kind": "postgres", "method": "magical"}"#).is_err());
 }
+
+#[test]
+fn the_content_of_a_redis_server_goes_into_it_and_what_stood_there_is_kept_on_this_host() {
+    let platform: Platform = serde_json::from_value(serde_json::json!({
+        "platform": "shop",
+        "objectives": {"rto": "15m", "rpo": "1h"},
+        "components": {"cache": {"kind": "redis", "url": "redis://cache/", "expect": {"appendonly": "yes"}}},
+        "services": {
+            "api": {"command": {"start": ["a"], "stop": ["b"], "status": ["c"]}, "uses": ["cache"]},
+        },
+    }))
+    .unwrap();
+    let mut backup = backup("cache", "a1", "2026-05-20T10:00:00Z");
+    backup.record.identity.kind = "redis".into();
+    backup.record.identity.source = "cache:6379".into();
+    backup.record.paths = vec!["/redis/cache:6379".into()];
+    let mut facts = facts(vec![backup], vec![]);
+    facts.components = vec![component("cache", "cache:6379")];
+    facts.components[0].targets = vec!["/redis/cache:6379".into()];
+    let planned =
+        with_scope(&platform, |scope| plan(scope, &facts, &in_place(RecoveryTarget::Latest))).unwrap();
+    let ids: Vec<&str> = planned.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "space:cache:/var/lib/muster/scratch/r1",
+            "place:cache",
+            "stop:api",
+            "restore:cache",
+            "load:cache",
+            "verify:cache",
+            "swap:cache",
+            "start:api",
+        ]
+    );
+    let moves = planned.steps.iter().find_map(|step| match &step.action {
+        Action::Swap { holder: Holder::Server, moves, .. } => Some(moves.clone()),
+        _ => None,
+    });
+    let kept = "/var/lib/muster/kept/r1.cache:6379";
+    let one = SwapMove {
+        from: format!("{kept}.new").into(),
+        target: "/redis/cache:6379".into(),
+        kept: format!("{kept}.old").into(),
+    };
+    assert_eq!(moves.unwrap(), std::slice::from_ref(&one));
+    assert!(
+        planned.notes.iter().any(|note| note.contains("is kept in the state folder")),
+        "{:?}",
+        planned.notes
+    );
+    let kept = [KeptData {
+        run: RunId("r0".into()),
+        component: "cache".into(),
+        holder: Holder::Server,
+        moves: vec![one.clone()],
+        at: facts.now,
+        holds_more: false,
+    }];
+    let names = ["cache".to_owned()];
+    let back = with_scope(&platform, |scope| undo::plan(scope, &facts, &names, &kept)).unwrap();
+    let moves = back.steps.iter().find_map(|step| match &step.action {
+        Action::Swap { moves, .. } => Some(moves.clone()),
+        _ => None,
+    });
+    // It comes from where it was kept, and what it replaces is kept in its turn.
+    assert_eq!(moves.unwrap()[0].from, one.kept);
+}

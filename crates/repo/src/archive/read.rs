@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     chunks::CHUNK_BYTES_MAX,
-    source::{Source, SourceError},
+    source::{SIZE_UNKNOWN, Source, SourceError},
 };
 
 /// Nodes that may wait for the chunks of a file before them.
@@ -95,7 +95,10 @@ impl<'a> Reader<'a> {
                 node::convert(entry.map_err(|error| self.stop.fail(error))?);
             if let Some(open) = open {
                 let content = open().map_err(|error| self.stop.fail(error))?;
-                self.file(&path, content, node.meta.size, &mut trees)?;
+                let read = self.file(&path, content, node.meta.size, &mut trees)?;
+                if node.meta.size == SIZE_UNKNOWN {
+                    node.meta.size = read;
+                }
                 node.content = Some(Vec::new());
             }
             self.step(Step::Node(path, Box::new(node)), &mut trees)?;
@@ -113,19 +116,21 @@ impl<'a> Reader<'a> {
         Ok((root, self.summary))
     }
 
-    /// Reads a file to its end, but no more than the stated number of bytes.
+    /// Reads a file to its end, but no more than the stated number of bytes; returns how many there were.
     fn file(
         &mut self,
         path: &Path,
         mut content: Box<dyn Read + Send>,
         mut left: u64,
         trees: &mut Trees,
-    ) -> Result<(), Stopped> {
+    ) -> Result<u64, Stopped> {
+        let mut read = 0;
         while left > 0 {
             let mut memory = self.memory()?;
             let room = usize::try_from(left).unwrap_or(usize::MAX).min(self.chunk_bytes);
             let length = self.fill(path, &mut content, &mut memory[..room])?;
             left -= length as u64;
+            read += length as u64;
             self.summary.total_bytes_processed += length as u64;
             if length < room {
                 left = 0;
@@ -139,7 +144,7 @@ impl<'a> Reader<'a> {
             self.jobs.send(Job::Chunk { memory, length, answer }).map_err(|_| Stopped)?;
             self.step(Step::Chunk(id), trees)?;
         }
-        Ok(())
+        Ok(read)
     }
 
     /// Fills memory as far as there is content, and returns how far.

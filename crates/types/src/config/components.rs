@@ -5,12 +5,21 @@
 //!
 //! This module never looks at a disk or a server.
 
-use std::path::PathBuf;
+pub(super) mod members;
+mod postgres;
+mod redis;
+
+use std::{collections::BTreeMap, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupPolicy, DataClass, ProofPolicy};
+pub use self::{
+    members::{Member, MemberKeys},
+    postgres::{PostgresComponent, PostgresMethod, PostgresWal},
+    redis::{RedisComponent, Setting},
+};
+use super::{BackupPolicy, DataClass, Named, ProofPolicy, etcd::EtcdComponent, vault::VaultComponent};
 use crate::{ByteSize, Span, objective::Objectives};
 
 /// Something with state.
@@ -26,6 +35,12 @@ pub enum Component {
     Files(FilesComponent),
     /// A PostgreSQL cluster.
     Postgres(PostgresComponent),
+    /// A Redis server.
+    Redis(RedisComponent),
+    /// A Vault or OpenBao cluster with Raft storage.
+    Vault(VaultComponent),
+    /// An etcd cluster.
+    Etcd(EtcdComponent),
 }
 
 /// The kinds of component.
@@ -38,6 +53,12 @@ pub enum ComponentKind {
     Files,
     /// A PostgreSQL cluster.
     Postgres,
+    /// A Redis server.
+    Redis,
+    /// A Vault or OpenBao cluster with Raft storage.
+    Vault,
+    /// An etcd cluster.
+    Etcd,
 }
 
 /// Every key that a component of any kind can have, as the file shows them.
@@ -62,20 +83,23 @@ pub struct ComponentKeys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Span>,
     /// `postgres`: the server, as `postgres://user@host:port/database`; the database is the one that assertions are
-    /// asked in, the backup holds all of them. A connection: in a shared file it must come from the environment.
+    /// asked in, the backup holds all of them. `redis`: the server, as `redis://user@host:port/`, or `rediss://` with
+    /// TLS. `vault`, `etcd`: the server, as `https://host:8200`. A connection: in a shared file it must come from the
+    /// environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// `postgres`: the password, as a reference: `${file:/etc/muster/database.password}`. A connection.
+    /// `postgres`, `redis`, `etcd`: the password, as a reference: `${file:/etc/muster/database.password}`. A connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// `postgres`: `physical` takes the whole cluster, `logical` takes the database of `url` with `pg_dump`.
     /// Default: `physical`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<PostgresMethod>,
-    /// `postgres`: the data directory, when it is on this host: where a restore puts it. A connection.
+    /// `postgres`, `etcd`: the data directory, when it is on this host: where a restore puts it. A connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
-    /// `postgres`: the folder of the server's programs. Default: `PATH`, then where packages put them.
+    /// `postgres`, `redis`, `vault`, `etcd`: the folder of the server's programs. Default: `PATH`, then where packages
+    /// put them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bin_dir: Option<PathBuf>,
     /// `postgres`: the most bytes per second that a backup takes from the server. Default: no limit.
@@ -87,6 +111,42 @@ pub struct ComponentKeys {
     /// `postgres`: the slot of `wal: stream` may keep log without a limit, and so fill the server's disk. Default: no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unbounded_slot: Option<bool>,
+    /// `redis`: settings that the server must have, as `redis.conf` writes them; `muster survey` compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Named<Setting>>,
+    /// `vault`: the token, as a reference: `${file:/etc/muster/vault.token}`. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// `vault`: the role of an AppRole login, instead of `token`. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_id: Option<String>,
+    /// `vault`: the secret of an AppRole login, as a reference: `${file:/etc/muster/vault.secret-id}`. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_id: Option<String>,
+    /// `vault`: where each backup writes a secret of its own, which a proof and a restore read again:
+    /// `secret/data/muster-canary`. Default: none is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
+    /// `etcd`: the user, where authentication is on. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// `vault`, `etcd`: the certificate of who signed the server's, in PEM. Default: those of the system. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// `vault`, `etcd`: the client's own certificate, in PEM, where the server asks for one. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// `vault`, `etcd`: the key of `cert_file`, in PEM. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// `postgres`: all servers of the cluster, by name. `etcd`: the members of the cluster that a restore makes; default:
+    /// one, in `data_dir`. A connection.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<String, MemberKeys>,
+    /// `postgres`: a program and its arguments that leads clients to the new primary after a failover; it finds
+    /// `MUSTER_MEMBER`, `MUSTER_HOST`, `MUSTER_PORT` and `MUSTER_DATABASE` in its environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failover: Option<Vec<String>>,
     /// When to back up and what to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupPolicy>,
@@ -104,32 +164,16 @@ pub struct ComponentKeys {
 impl TryFrom<ComponentKeys> for Component {
     type Error = String;
 
-    fn try_from(keys: ComponentKeys) -> Result<Self, String> {
+    fn try_from(mut keys: ComponentKeys) -> Result<Self, String> {
+        keys.refuse_foreign()?;
         let common = ComponentCommon {
-            backup: keys.backup,
-            objectives: keys.objectives,
-            classes: keys.classes,
-            prove: keys.prove,
+            backup: keys.backup.take(),
+            objectives: keys.objectives.take(),
+            classes: std::mem::take(&mut keys.classes),
+            prove: keys.prove.take(),
         };
-        let refuse = |is_set: bool, key: &str, kind: &str, instead: &str| {
-            if is_set { Err(format!("`{key}` does not belong to kind `{kind}`: {instead}")) } else { Ok(()) }
-        };
-        if keys.kind != ComponentKind::Postgres {
-            let kind = if keys.kind == ComponentKind::Sqlite { "sqlite" } else { "files" };
-            for (is_set, key) in [
-                (keys.url.is_some(), "url"),
-                (keys.password.is_some(), "password"),
-                (keys.method.is_some(), "method"),
-                (keys.data_dir.is_some(), "data_dir"),
-                (keys.bin_dir.is_some(), "bin_dir"),
-                (keys.max_rate.is_some(), "max_rate"),
-                (keys.wal.is_some(), "wal"),
-                (keys.unbounded_slot.is_some(), "unbounded_slot"),
-            ] {
-                refuse(is_set, key, kind, "it is a key of kind `postgres`")?;
-            }
-        }
         match keys.kind {
+            ComponentKind::Redis => Ok(redis::from_keys(keys, common)),
             ComponentKind::Postgres => {
                 for (is_set, key) in [
                     (keys.path.is_some(), "path"),
@@ -150,9 +194,13 @@ impl TryFrom<ComponentKeys> for Component {
                     max_rate: keys.max_rate,
                     wal: keys.wal.unwrap_or_default(),
                     unbounded_slot: keys.unbounded_slot.unwrap_or_default(),
+                    members: members::of_postgres(keys.members)?,
+                    on_failover: keys.on_failover.unwrap_or_default(),
                     common,
                 }))
             }
+            ComponentKind::Vault => Ok(Self::Vault(VaultComponent::of_keys(keys, common))),
+            ComponentKind::Etcd => EtcdComponent::of_keys(keys, common).map(Self::Etcd),
             ComponentKind::Sqlite => {
                 refuse(keys.paths.is_some(), "paths", "sqlite", "one database file stands in `path`")?;
                 refuse(keys.include.is_some(), "include", "sqlite", "the whole database is backed up")?;
@@ -174,15 +222,15 @@ impl TryFrom<ComponentKeys> for Component {
     }
 }
 
-impl From<Component> for ComponentKeys {
-    fn from(component: Component) -> Self {
-        let kind = match component {
-            Component::Sqlite(_) => ComponentKind::Sqlite,
-            Component::Files(_) => ComponentKind::Files,
-            Component::Postgres(_) => ComponentKind::Postgres,
-        };
-        let common = component.common().clone();
-        let mut keys = Self {
+/// Refuses a key that another kind has.
+fn refuse(is_set: bool, key: &str, kind: &str, instead: &str) -> Result<(), String> {
+    if is_set { Err(format!("`{key}` does not belong to kind `{kind}`: {instead}")) } else { Ok(()) }
+}
+
+impl ComponentKeys {
+    /// The keys that all kinds share, and none of a kind's own.
+    fn of_kind(kind: ComponentKind, common: ComponentCommon) -> Self {
+        Self {
             kind,
             path: None,
             paths: None,
@@ -197,11 +245,90 @@ impl From<Component> for ComponentKeys {
             max_rate: None,
             wal: None,
             unbounded_slot: None,
+            expect: None,
+            token: None,
+            role_id: None,
+            secret_id: None,
+            canary: None,
+            user: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            members: BTreeMap::new(),
+            on_failover: None,
             backup: common.backup,
             objectives: common.objectives,
             classes: common.classes,
             prove: common.prove,
+        }
+    }
+
+    /// Refuses the keys that belong to kinds of server, where the component is of another one.
+    fn refuse_foreign(&self) -> Result<(), String> {
+        use ComponentKind::{Etcd, Postgres, Redis, Vault};
+        let own: &[(bool, &str, &[ComponentKind])] = &[
+            (self.url.is_some(), "url", &[Postgres, Redis, Vault, Etcd]),
+            (self.password.is_some(), "password", &[Postgres, Redis, Etcd]),
+            (self.method.is_some(), "method", &[Postgres]),
+            (self.data_dir.is_some(), "data_dir", &[Postgres, Etcd]),
+            (self.bin_dir.is_some(), "bin_dir", &[Postgres, Redis, Vault, Etcd]),
+            (self.max_rate.is_some(), "max_rate", &[Postgres]),
+            (self.wal.is_some(), "wal", &[Postgres]),
+            (self.unbounded_slot.is_some(), "unbounded_slot", &[Postgres]),
+            (self.expect.is_some(), "expect", &[Redis]),
+            (self.token.is_some(), "token", &[Vault]),
+            (self.role_id.is_some(), "role_id", &[Vault]),
+            (self.secret_id.is_some(), "secret_id", &[Vault]),
+            (self.canary.is_some(), "canary", &[Vault]),
+            (self.user.is_some(), "user", &[Etcd]),
+            (!self.members.is_empty(), "members", &[Postgres, Etcd]),
+            (self.on_failover.is_some(), "on_failover", &[Postgres]),
+            (self.ca_file.is_some(), "ca_file", &[Vault, Etcd]),
+            (self.cert_file.is_some(), "cert_file", &[Vault, Etcd]),
+            (self.key_file.is_some(), "key_file", &[Vault, Etcd]),
+        ];
+        for (is_set, key, kinds) in own {
+            let is_foreign = *is_set && !kinds.contains(&self.kind);
+            refuse(is_foreign, key, self.kind.word(), &owners(kinds))?;
+        }
+        if !matches!(self.kind, Redis | Vault | Etcd) {
+            return Ok(());
+        }
+        for (is_set, key) in [
+            (self.path.is_some(), "path"),
+            (self.paths.is_some(), "paths"),
+            (self.include.is_some(), "include"),
+            (self.exclude.is_some(), "exclude"),
+            (self.max_age.is_some(), "max_age"),
+        ] {
+            refuse(is_set, key, self.kind.word(), "the whole server behind `url` is backed up")?;
+        }
+        Ok(())
+    }
+}
+
+/// Says whose a key is: it is a key of the kinds `vault` and `etcd`.
+fn owners(kinds: &[ComponentKind]) -> String {
+    let words: Vec<String> = kinds.iter().map(|kind| format!("`{}`", kind.word())).collect();
+    match words.as_slice() {
+        [one] => format!("it is a key of kind {one}"),
+        [most @ .., last] => format!("it is a key of the kinds {} and {last}", most.join(", ")),
+        [] => String::new(),
+    }
+}
+
+impl From<Component> for ComponentKeys {
+    fn from(component: Component) -> Self {
+        let kind = match component {
+            Component::Sqlite(_) => ComponentKind::Sqlite,
+            Component::Files(_) => ComponentKind::Files,
+            Component::Postgres(_) => ComponentKind::Postgres,
+            Component::Redis(_) => ComponentKind::Redis,
+            Component::Vault(_) => ComponentKind::Vault,
+            Component::Etcd(_) => ComponentKind::Etcd,
         };
+        let common = component.common().clone();
+        let mut keys = Self::of_kind(kind, common);
         let list = |values: Vec<String>| (!values.is_empty()).then_some(values);
         match component {
             Component::Sqlite(sqlite) => keys.path = sqlite.path,
@@ -220,7 +347,17 @@ impl From<Component> for ComponentKeys {
                 keys.max_rate = postgres.max_rate;
                 keys.wal = (postgres.wal != PostgresWal::default()).then_some(postgres.wal);
                 keys.unbounded_slot = postgres.unbounded_slot.then_some(true);
+                keys.members = members::keys_of_postgres(postgres.members);
+                keys.on_failover = list(postgres.on_failover);
             }
+            Component::Redis(redis) => {
+                keys.url = redis.url;
+                keys.password = redis.password;
+                keys.bin_dir = redis.bin_dir;
+                keys.expect = redis::expect_keys(redis.expect);
+            }
+            Component::Vault(vault) => vault.put_into(&mut keys),
+            Component::Etcd(etcd) => etcd.put_into(&mut keys),
         }
         keys
     }
@@ -259,28 +396,6 @@ pub struct FilesComponent {
     pub common: ComponentCommon,
 }
 
-/// How a backup of PostgreSQL is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PostgresMethod {
-    /// The files of the whole cluster, by the replication protocol.
-    #[default]
-    Physical,
-    /// The content of one database, by `pg_dump`.
-    Logical,
-}
-
-/// Whether the write-ahead log is received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PostgresWal {
-    /// It is not: a restore brings back the moment of a backup.
-    #[default]
-    None,
-    /// By a replication slot, as the server writes it.
-    Stream,
-}
-
 /// A secret that the configuration refers to and that cannot be read: told when it is needed, and not before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingSecret {
@@ -288,45 +403,6 @@ pub struct MissingSecret {
     pub message: String,
     /// What to do.
     pub hint: String,
-}
-
-/// A PostgreSQL cluster.
-#[derive(Clone, PartialEq, Default)]
-pub struct PostgresComponent {
-    /// The server and a database; `None` only in a shared file, before an environment gives it.
-    pub url: Option<String>,
-    /// The password of the URL's user.
-    pub password: Option<String>,
-    /// Why the password that the file names cannot be had; then `password` is `None`. Never written.
-    pub password_missing: Option<MissingSecret>,
-    /// How a backup is taken.
-    pub method: PostgresMethod,
-    /// The data directory on this host.
-    pub data_dir: Option<PathBuf>,
-    /// The folder of the server's programs.
-    pub bin_dir: Option<PathBuf>,
-    /// The most bytes per second that a backup takes.
-    pub max_rate: Option<ByteSize>,
-    /// Whether the write-ahead log is received.
-    pub wal: PostgresWal,
-    /// Whether the slot may keep log without a limit.
-    pub unbounded_slot: bool,
-    /// What all kinds share.
-    pub common: ComponentCommon,
-}
-
-impl std::fmt::Debug for PostgresComponent {
-    /// Without the URL and the password: both may hold a secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresComponent")
-            .field("method", &self.method)
-            .field("data_dir", &self.data_dir)
-            .field("bin_dir", &self.bin_dir)
-            .field("max_rate", &self.max_rate)
-            .field("wal", &self.wal)
-            .field("common", &self.common)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What every kind of component can declare.
@@ -342,6 +418,20 @@ pub struct ComponentCommon {
     pub prove: Option<ProofPolicy>,
 }
 
+impl ComponentKind {
+    /// Returns the kind as it stands in the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Files => "files",
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+            Self::Vault => "vault",
+            Self::Etcd => "etcd",
+        }
+    }
+}
+
 impl Component {
     /// Returns the kind as it stands in the file.
     pub fn kind(&self) -> &'static str {
@@ -349,13 +439,16 @@ impl Component {
             Self::Sqlite(_) => "sqlite",
             Self::Files(_) => "files",
             Self::Postgres(_) => "postgres",
+            Self::Redis(_) => "redis",
+            Self::Vault(_) => "vault",
+            Self::Etcd(_) => "etcd",
         }
     }
 
     /// Tells whether a backup may leave out something that lies at the component's place.
     pub fn leaves_out(&self) -> bool {
         match self {
-            Self::Sqlite(_) | Self::Postgres(_) => false,
+            Self::Sqlite(_) | Self::Postgres(_) | Self::Redis(_) | Self::Vault(_) | Self::Etcd(_) => false,
             Self::Files(files) => files.leaves_out(),
         }
     }
@@ -364,6 +457,9 @@ impl Component {
     pub fn missing_secret(&self) -> Option<&MissingSecret> {
         match self {
             Self::Postgres(postgres) => postgres.password_missing.as_ref(),
+            Self::Redis(redis) => redis.password_missing.as_ref(),
+            Self::Vault(vault) => vault.secret_missing.as_ref(),
+            Self::Etcd(etcd) => etcd.secret_missing.as_ref(),
             Self::Sqlite(_) | Self::Files(_) => None,
         }
     }
@@ -374,6 +470,9 @@ impl Component {
             Self::Sqlite(c) => &c.common,
             Self::Files(c) => &c.common,
             Self::Postgres(c) => &c.common,
+            Self::Redis(c) => &c.common,
+            Self::Vault(c) => &c.common,
+            Self::Etcd(c) => &c.common,
         }
     }
 }

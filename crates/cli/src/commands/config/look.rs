@@ -34,13 +34,19 @@ pub(super) fn look(loaded: &Loaded) -> Vec<Finding> {
 /// A proof would find it out only after the whole backup was restored.
 fn programs(loaded: &Loaded) -> impl Iterator<Item = Finding> {
     loaded.platform.components.iter().filter_map(|(name, component)| {
-        let Component::Postgres(postgres) = component else { return None };
-        let folder = postgres.bin_dir.as_ref().filter(|folder| !folder.join("postgres").is_file())?;
+        let (folder, program, sample) = match component {
+            Component::Postgres(postgres) => (&postgres.bin_dir, "postgres", "/usr/lib/postgresql/15/bin"),
+            Component::Redis(redis) => (&redis.bin_dir, "redis-server", "/usr/bin"),
+            Component::Etcd(etcd) => (&etcd.bin_dir, "etcd", "/usr/bin"),
+            // The program of a Vault is called `vault` or `bao`.
+            Component::Vault(_) | Component::Sqlite(_) | Component::Files(_) => return None,
+        };
+        let folder = folder.as_ref().filter(|folder| !folder.join(program).is_file())?;
         let message =
-            format!("`bin_dir` {} of component `{name}` has no program `postgres`", folder.display());
+            format!("`bin_dir` {} of component `{name}` has no program `{program}`", folder.display());
         Some(
             Finding::warning(message)
-                .hint("name the folder of the server's programs, such as /usr/lib/postgresql/15/bin"),
+                .hint(format!("name the folder of the server's programs, such as {sample}")),
         )
     })
 }
@@ -75,5 +81,7 @@ fn paths(component: &Component) -> Vec<PathBuf> {
         Component::Sqlite(sqlite) => sqlite.path.iter().cloned().collect(),
         Component::Files(files) => files.paths.clone(),
         Component::Postgres(postgres) => postgres.data_dir.iter().cloned().collect(),
+        Component::Etcd(etcd) => etcd.data_dirs(),
+        Component::Redis(_) | Component::Vault(_) => Vec::new(),
     }
 }

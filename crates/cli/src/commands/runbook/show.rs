@@ -9,7 +9,7 @@ use std::{
 
 use muster_plan::{
     import::{self, Recognised, Scenario},
-    runbook::{self, Action, Item, Native, Runbook},
+    runbook::{self, Action, Item, Native, Runbook, fits},
 };
 use muster_types::{Kind, Span, text::counted};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub(super) fn run(file: &Path, section: Option<&str>) -> Result<Answer, Failure>
 }
 
 /// Loads what a runbook runs, and what that runs; refuses what is not there and what comes back to itself.
-fn follow(file: &Path, loaded: &Runbook) -> Result<(), Failure> {
+pub(crate) fn follow(file: &Path, loaded: &Runbook) -> Result<(), Failure> {
     let key = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
     let mut runs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut open: Vec<(PathBuf, Runbook)> = vec![(file.to_owned(), loaded.clone())];
@@ -190,7 +190,7 @@ fn one(found: &Recognised, section: &str) -> Result<Answer, Failure> {
 }
 
 /// The scenario or procedure with that number, else the one whose title has these words.
-fn find<'a>(found: &'a Recognised, section: &str) -> Result<&'a Scenario, Failure> {
+pub(crate) fn find<'a>(found: &'a Recognised, section: &str) -> Result<&'a Scenario, Failure> {
     let all = || found.scenarios.iter().chain(&found.procedures);
     let names = |some: &[&Scenario]| some.iter().map(|one| name(one)).collect::<Vec<_>>();
     let mut chosen: Vec<&Scenario> =
@@ -260,28 +260,14 @@ fn all(found: &Recognised) -> Answer {
     Answer::new(text, document)
 }
 
-fn name(scenario: &Scenario) -> String {
+pub(crate) fn name(scenario: &Scenario) -> String {
     match &scenario.number {
         Some(number) => format!("{number} {}", scenario.title),
         None => scenario.title.clone(),
     }
 }
 
-/// `Scenario 2`, `3.2`, or words that all stand in the title.
-fn fits(section: &str, number: Option<&str>, title: &str) -> bool {
-    let lower = section.to_lowercase();
-    let wanted = ["scenario ", "section ", "runbook ", "playbook "]
-        .iter()
-        .find_map(|word| lower.strip_prefix(word))
-        .unwrap_or(&lower)
-        .trim();
-    let title = title.to_lowercase();
-    number.is_some_and(|number| number.eq_ignore_ascii_case(wanted))
-        || (wanted.chars().any(char::is_alphabetic)
-            && wanted.split_whitespace().all(|word| title.contains(word)))
-}
-
-fn missing(section: &str, there: &[String]) -> Failure {
+pub(crate) fn missing(section: &str, there: &[String]) -> Failure {
     let hint = if there.is_empty() {
         "there are no sections with steps in it".to_owned()
     } else {

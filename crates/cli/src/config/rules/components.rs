@@ -9,7 +9,7 @@ use std::path::Path;
 
 use muster_types::{
     Span,
-    config::{Assertion, BackupPolicy, Component, Keep, KeepCount},
+    config::{Assertion, BackupPolicy, Component, Keep, KeepCount, PostgresComponent, VaultComponent},
     objective::{Objectives, Target},
 };
 
@@ -34,37 +34,110 @@ impl Rules<'_> {
 
     /// A password in clear text would be in every copy of the file and every version of it.
     fn judge_login(&self, name: &str, findings: &mut Vec<Finding>) {
-        for key in ["password", "url"] {
+        for key in ["password", "token", "secret_id", "url"] {
             let Some(node) = self.node(&["components", name, key]) else { continue };
             let text = node.text().unwrap_or_default();
             let is_clear = match key {
-                "password" => !text.is_empty() && !secret::has_reference(text),
+                "password" | "token" | "secret_id" => !text.is_empty() && !secret::has_reference(text),
                 _ => has_password(text),
             };
             if is_clear {
                 let mut place = self.sources.place(node.at);
                 place.source = place.source.replace(&place.text, "***");
                 "***".clone_into(&mut place.text);
-                let message = format!("the password of component `{name}` stands here in clear text");
-                findings.push(Finding::error(message).at(place).hint(
-                    "put it into a file (mode 0600) and write `password: ${file:/etc/muster/database.password}`",
-                ));
+                let what = if key == "url" { "password" } else { key };
+                let message = format!("the {what} of component `{name}` stands here in clear text");
+                let file = if what == "password" { "database.password" } else { "vault.token" };
+                findings.push(Finding::error(message).at(place).hint(format!(
+                    "put it into a file (mode 0600) and write `{what}: ${{file:/etc/muster/{file}}}`"
+                )));
             }
         }
     }
 
-    fn judge_place(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
-        if let Component::Postgres(postgres) = component {
-            self.judge_login(name, findings);
-            if postgres.url.as_deref().is_none_or(str::is_empty)
-                && !self.is_refused(&["components", name, "url"])
+    /// Members without a password in clear text, each with a service that there is.
+    fn judge_members(&self, name: &str, postgres: &PostgresComponent, findings: &mut Vec<Finding>) {
+        for (member, definition) in &postgres.members {
+            let path = ["components", name, "members", member];
+            if has_password(&definition.url)
+                && let Some(node) = self.node(&[&path[..], &["url"]].concat())
+                && node.text().is_some_and(has_password)
             {
-                let finding = Finding::error(format!("component `{name}` has no `url`"));
-                let hint = format!(
-                    "add `url: postgres://muster@db:5432/app` to component `{name}`{}",
-                    self.files.whither()
+                let mut place = self.sources.place(node.at);
+                place.source = place.source.replace(&place.text, "***");
+                "***".clone_into(&mut place.text);
+                let message = format!(
+                    "the password of member `{member}` of component `{name}` stands here in clear text"
                 );
+                findings.push(
+                    Finding::error(message)
+                        .at(place)
+                        .hint("leave it out: `password` of the component is used"),
+                );
+            }
+            let service = definition.service.as_ref();
+            if let Some(service) = service.filter(|one| !self.typed.platform.services.contains_key(*one)) {
+                let node = self.node(&[&path[..], &["service"]].concat());
+                let at = node.map_or_else(|| self.key_at(&path), |node| node.at);
+                let message = format!(
+                    "member `{member}` of component `{name}` names the service `{service}`, which is not there"
+                );
+                findings.push(
+                    Finding::error(message)
+                        .at(self.sources.place(at))
+                        .hint("add it under `services:`, or leave `service` out"),
+                );
+            }
+        }
+    }
+
+    /// Either a token or both halves of an AppRole.
+    fn judge_vault_login(&self, name: &str, vault: &VaultComponent, findings: &mut Vec<Finding>) {
+        let is_refused =
+            ["token", "role_id", "secret_id"].iter().any(|key| self.is_refused(&["components", name, key]));
+        let (message, hint) = match (&vault.token, &vault.role_id, &vault.secret_id) {
+            (Some(_), None, None) | (None, Some(_), Some(_)) => return,
+            (None, None, None) => (
+                format!("component `{name}` has neither a `token` nor an AppRole"),
+                format!(
+                    "add `token: ${{file:/etc/muster/vault.token}}` to component `{name}`{}",
+                    self.files.whither()
+                ),
+            ),
+            (Some(_), _, _) => (
+                format!("component `{name}` has a `token` and an AppRole"),
+                "keep one of them: `token`, or `role_id` and `secret_id`".to_owned(),
+            ),
+            _ => (
+                format!("component `{name}` has half of an AppRole"),
+                "give both, `role_id` and `secret_id`".to_owned(),
+            ),
+        };
+        if !is_refused {
+            let place = self.sources.place(self.key_at(&["components", name]));
+            findings.push(Finding::error(message).at(place).hint(hint));
+        }
+    }
+
+    fn judge_place(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
+        let server = match component {
+            Component::Postgres(postgres) => Some((&postgres.url, "postgres://muster@db:5432/app")),
+            Component::Redis(redis) => Some((&redis.url, "redis://muster@cache:6379/")),
+            Component::Vault(vault) => Some((&vault.url, "https://vault:8200")),
+            Component::Etcd(etcd) => Some((&etcd.url, "https://etcd:2379")),
+            Component::Sqlite(_) | Component::Files(_) => None,
+        };
+        if let Some((url, sample)) = server {
+            self.judge_login(name, findings);
+            if url.as_deref().is_none_or(str::is_empty) && !self.is_refused(&["components", name, "url"]) {
+                let finding = Finding::error(format!("component `{name}` has no `url`"));
+                let hint = format!("add `url: {sample}` to component `{name}`{}", self.files.whither());
                 findings.push(finding.at(self.sources.place(self.key_at(&["components", name]))).hint(hint));
+            }
+            match component {
+                Component::Postgres(postgres) => self.judge_members(name, postgres, findings),
+                Component::Vault(vault) => self.judge_vault_login(name, vault, findings),
+                _ => {}
             }
             return;
         }
@@ -75,7 +148,7 @@ impl Rules<'_> {
             Component::Files(files) => {
                 ("paths", "[/srv/uploads]", files.paths.iter().map(AsRef::as_ref).collect())
             }
-            Component::Postgres(_) => return,
+            Component::Postgres(_) | Component::Redis(_) | Component::Vault(_) | Component::Etcd(_) => return,
         };
         let is_refused = ["path", "paths"].iter().any(|key| self.is_refused(&["components", name, key]));
         if paths.is_empty() && !is_refused {
@@ -86,9 +159,11 @@ impl Rules<'_> {
         for (index, path) in paths.iter().enumerate() {
             let at = match component {
                 Component::Sqlite(_) => self.node(&["components", name, key]),
-                Component::Files(_) | Component::Postgres(_) => {
-                    self.node(&["components", name, key, &index.to_string()])
-                }
+                Component::Files(_)
+                | Component::Postgres(_)
+                | Component::Redis(_)
+                | Component::Vault(_)
+                | Component::Etcd(_) => self.node(&["components", name, key, &index.to_string()]),
             };
             let Some(at) = at.map(|node| node.at) else { continue };
             let finding = if path.as_os_str().is_empty() {
@@ -233,24 +308,34 @@ impl Rules<'_> {
         if self.is_refused(&path) {
             return;
         }
-        let (wanted, is_given, foreign, is_foreign, sample) = match component {
-            Component::Sqlite(_) | Component::Postgres(_) => (
-                "sql",
-                assertion.sql.is_some(),
-                "path",
-                assertion.path.is_some(),
-                "{sql: \"select count(*) from runs\", expect: \">= 1\"}",
-            ),
-            Component::Files(_) => (
-                "path",
-                assertion.path.is_some(),
-                "sql",
-                assertion.sql.is_some(),
-                "{path: index.html, expect: \">= 1\"}",
-            ),
+        if matches!(component, Component::Vault(_) | Component::Etcd(_)) {
+            let at = self.node(&path).map_or_else(|| self.key_at(&path[..4]), |node| node.at);
+            let finding = Finding::error(format!("`{}` has no assertions", component.kind()));
+            let hint = if component.kind() == "vault" {
+                "write `canary: secret/data/muster-canary`: a proof reads it"
+            } else {
+                "remove it: a proof compares all keys"
+            };
+            findings.push(finding.at(self.sources.place(at)).hint(hint));
+            return;
+        }
+        let given = [
+            ("sql", assertion.sql.is_some()),
+            ("path", assertion.path.is_some()),
+            ("redis", assertion.redis.is_some()),
+        ];
+        let (wanted, sample) = match component {
+            Component::Sqlite(_) | Component::Postgres(_) => {
+                ("sql", "{sql: \"select count(*) from runs\", expect: \">= 1\"}")
+            }
+            Component::Files(_) => ("path", "{path: index.html, expect: \">= 1\"}"),
+            Component::Redis(_) => ("redis", "{redis: \"EXISTS users\", expect: \"1\"}"),
+            Component::Vault(_) | Component::Etcd(_) => return,
         };
+        let is_given = given.contains(&(wanted, true));
+        let foreign = given.iter().find(|(key, is_given)| *key != wanted && *is_given);
         let hint = format!("write `{sample}`");
-        if is_foreign {
+        if let Some((foreign, _)) = foreign.copied() {
             let at = self.key_at(&[&path[..], &[foreign]].concat());
             let place = self.sources.place_of(
                 self.node(&path).and_then(|node| node.entry(foreign)).map_or(at, |entry| entry.key_at),

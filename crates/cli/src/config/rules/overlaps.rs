@@ -62,17 +62,31 @@ impl Rules<'_> {
         if let Some(repository) = platform.repository.as_ref().filter(|one| !one.location.contains("://")) {
             places.push(place("the repository", Path::new(&repository.location)));
         }
+        let copies = platform.repository.iter().flat_map(|repository| &repository.copies);
+        for copy in copies.filter(|copy| !copy.location.contains("://")) {
+            places.push(place(&format!("the copy `{}`", copy.name), Path::new(&copy.location)));
+        }
         for (name, component) in &platform.components {
-            let own: &[PathBuf] = match component {
-                Component::Sqlite(sqlite) => sqlite.path.as_slice(),
-                Component::Files(files) => &files.paths,
-                Component::Postgres(postgres) => postgres.data_dir.as_slice(),
+            let own: Vec<PathBuf> = match component {
+                Component::Sqlite(sqlite) => sqlite.path.iter().cloned().collect(),
+                Component::Files(files) => files.paths.clone(),
+                Component::Postgres(postgres) => postgres.data_dir.iter().cloned().collect(),
+                Component::Etcd(etcd) => etcd.data_dirs(),
+                // It is behind its server.
+                Component::Redis(_) | Component::Vault(_) => Vec::new(),
             };
             places.extend(own.iter().enumerate().map(|(index, path)| {
                 let node = match component {
                     Component::Sqlite(_) => self.node(&["components", name, "path"]),
                     Component::Files(_) => self.node(&["components", name, "paths", &index.to_string()]),
-                    Component::Postgres(_) => self.node(&["components", name, "data_dir"]),
+                    Component::Etcd(etcd) if !etcd.members.is_empty() => {
+                        let member = etcd.members.get(index).map(|member| member.name.as_str());
+                        self.node(&["components", name, "members", member.unwrap_or_default(), "data_dir"])
+                    }
+                    Component::Postgres(_) | Component::Vault(_) | Component::Etcd(_) => {
+                        self.node(&["components", name, "data_dir"])
+                    }
+                    Component::Redis(_) => None,
                 };
                 let at = node.map(|node| node.at);
                 Occupied { what: format!("component `{name}`"), path: normal(path), at, is_component: true }

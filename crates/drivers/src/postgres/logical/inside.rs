@@ -14,7 +14,7 @@ use muster_types::{
     Kind,
     backup::Witness,
     event::{Unwatched, Watcher},
-    place::name_in_server,
+    place::{is_of_tables, name_in_server},
     plan::SwapMove,
 };
 
@@ -25,6 +25,7 @@ use super::{
         binaries::Binaries,
         ready::major,
         refusal::quoted,
+        tables,
         verify::Request,
         wire::{Connection, Purpose},
     },
@@ -195,6 +196,10 @@ impl ServerPlaces for PostgresDriver {
 
     fn is_there(&self, place: &Path) -> Result<bool, DriverError> {
         let name = name_in_server(place);
+        if is_of_tables(place) {
+            let mut own = Connection::open(&self.address, Purpose::Sql, &Unwatched)?;
+            return tables::is_there(&mut own, &name, &Unwatched);
+        }
         let sql = format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}", literal(&name));
         Ok(!main(&self.address, &name, &Unwatched)?.query(&sql, &Unwatched)?.is_empty())
     }
@@ -224,6 +229,10 @@ impl ServerPlaces for PostgresDriver {
 
     fn remove(&self, place: &Path) -> Result<(), DriverError> {
         let name = name_in_server(place);
+        if is_of_tables(place) {
+            let mut own = Connection::open(&self.address, Purpose::Sql, &Unwatched)?;
+            return tables::remove(&mut own, &name, &Unwatched);
+        }
         drop_database(&mut main(&self.address, &name, &Unwatched)?, &name, &Unwatched)
     }
 }

@@ -15,12 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_types::{Explain, Kind, event::Watcher};
+use muster_types::{Explain, Kind, backup::Witness, event::Watcher};
 
 use super::{
     super::{
         binaries::{Binaries, TO_RESTORE},
         place::{Owner, failed},
+        rescue,
         scratch::{self, Fate, ScratchServer, make_cluster},
         settings::Server,
         verify::{self, Request, damaged, told},
@@ -32,7 +33,11 @@ use super::{
     judge::{Judge, Stage, not_dumped, schema_args},
     read, witness,
 };
-use crate::{DriverError, component::Verified, sql::identifier};
+use crate::{
+    DriverError,
+    component::{Verification, Verified},
+    sql::identifier,
+};
 
 /// The folder of the scratch cluster.
 const FOLDER: &str = "muster-scratch";
@@ -71,22 +76,73 @@ pub(in super::super) fn verify(
     };
     // The server ends before its folder goes: what is declared last goes first.
     let cluster = Folder::make(place.join(FOLDER))?;
-    let owner = Owner::find(request.data_dir, place)?;
-    owner.take(&cluster.0)?;
-    watcher.begin("make a scratch server", None);
-    make_cluster(&binaries, &cluster.0, &description.superuser, owner, watcher)?;
-    let server =
-        Server { version: major * 10_000, superuser: description.superuser.clone(), ..Server::default() };
-    let scratch = ScratchServer::start(
-        &binaries,
-        std::slice::from_ref(&cluster.0),
-        &server,
-        owner,
-        Fate::Discarded,
-        watcher,
-    )?;
+    let scratch = start(request.data_dir, place, &cluster, &description, &binaries, watcher)?;
     let proof = Proof { request, place, description: &description, binaries: &binaries, scratch: &scratch };
     proof.run(watcher)
+}
+
+/// A dump in a scratch server.
+pub(in super::super) struct Loaded {
+    pub(in super::super) server: ScratchServer,
+    pub(in super::super) folder: Folder,
+    pub(in super::super) binaries: Binaries,
+    pub(in super::super) database: String,
+}
+
+/// Loads a restored dump into a scratch server of its own, in the folder of the dump.
+///
+/// # Errors
+/// `Corrupt`: the dump is damaged. `Unavailable`: this host cannot load it. `Interrupted`.
+pub(in super::super) fn load_beside(
+    about: &rescue::Request<'_>,
+    place: &Path,
+    watcher: &dyn Watcher,
+) -> Result<Loaded, DriverError> {
+    let (places, witness) = ([place.to_owned()], Witness::new());
+    let asked = Verification::new(&places, &witness, &[]);
+    let (name, bin_dir, data_dir) = (about.name, about.bin_dir, about.data_dir);
+    let request = Request { name, bin_dir, data_dir, database: &about.address.database, asked: &asked };
+    scratch::remove(&place.join(FOLDER))?;
+    let description = check_files(&request, place, watcher)?;
+    let Some(major) = description.dumped_by_major() else {
+        return Err(damaged(name, "its server.json does not say which pg_dump wrote it"));
+    };
+    let binaries = Binaries::find(bin_dir, major, TO_RESTORE)?;
+    let folder = Folder::make(place.join(FOLDER))?;
+    let server = start(data_dir, place, &folder, &description, &binaries, watcher)?;
+    let proof =
+        Proof { request: &request, place, description: &description, binaries: &binaries, scratch: &server };
+    if let Some(unopened) = proof.load(watcher)? {
+        return Err(DriverError::new(Kind::Unavailable, unopened.doubts.join("; "))
+            .with_hint("install on this host what the dump needs, then `muster resume RUN`"));
+    }
+    Ok(Loaded { server, folder, binaries, database: description.database })
+}
+
+/// Makes a cluster and starts its server.
+fn start(
+    data_dir: Option<&Path>,
+    place: &Path,
+    cluster: &Folder,
+    description: &Description,
+    binaries: &Binaries,
+    watcher: &dyn Watcher,
+) -> Result<ScratchServer, DriverError> {
+    let owner = Owner::find(data_dir, place)?;
+    owner.take(&cluster.0)?;
+    watcher.begin("make a scratch server", None);
+    make_cluster(binaries, &cluster.0, &description.superuser, owner, watcher)?;
+    let server = Server {
+        version: binaries_major(description) * 10_000,
+        superuser: description.superuser.clone(),
+        ..Server::default()
+    };
+    let places = std::slice::from_ref(&cluster.0);
+    ScratchServer::start(binaries, places, &server, owner, Fate::Discarded, watcher)
+}
+
+fn binaries_major(description: &Description) -> u32 {
+    description.dumped_by_major().unwrap_or_default()
 }
 
 /// Names of the witness that this version does not know.
@@ -155,9 +211,14 @@ pub(super) fn check_files(
 }
 
 /// A folder that goes with its handle.
-struct Folder(PathBuf);
+pub(in super::super) struct Folder(PathBuf);
 
 impl Folder {
+    /// Returns its path.
+    pub(in super::super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     fn make(path: PathBuf) -> Result<Self, DriverError> {
         fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| failed("make", &path, &error))?;
         Ok(Self(path))
@@ -183,12 +244,30 @@ struct Proof<'a> {
 
 impl Proof<'_> {
     fn run(&self, watcher: &dyn Watcher) -> Result<Verified, DriverError> {
+        if let Some(unopened) = self.load(watcher)? {
+            return Ok(unopened);
+        }
+        let judge = Judge {
+            request: self.request,
+            place: self.place,
+            description: self.description,
+            dumper: &self.binaries.program("pg_dump"),
+            stage: self,
+            database: &self.description.database,
+            spare: SPARE,
+        };
+        let verified = judge.run(watcher)?;
+        Ok(Verified { summary: format!("restored, {}", verified.summary), ..verified })
+    }
+
+    /// Loads the dump; what this host lacks for it is the answer.
+    fn load(&self, watcher: &dyn Watcher) -> Result<Option<Verified>, DriverError> {
         let database = &self.description.database;
         let other = self.other_database();
         let mut main = self.scratch.connect(other, watcher)?;
         let roles = read(&self.place.join(GLOBALS))?;
         if let Err(error) = globals::apply(&mut main, &roles, &self.description.superuser, watcher) {
-            return self.judge(GLOBALS, error.kind(), &error.to_string());
+            return self.judge(GLOBALS, error.kind(), &error.to_string()).map(Some);
         }
         let name = identifier(database);
         if ["postgres", "template1"].contains(&database.as_str()) {
@@ -224,19 +303,9 @@ impl Proof<'_> {
             let text = ended.stderr.text();
             let first = text.lines().find_map(|line| line.split_once("error: "));
             let why = format!("{}{code}", first.map_or_else(|| told(&ended), |(_, rest)| rest.to_owned()));
-            return self.judge("pg_restore", Kind::Corrupt, &why);
+            return self.judge("pg_restore", Kind::Corrupt, &why).map(Some);
         }
-        let judge = Judge {
-            request: self.request,
-            place: self.place,
-            description: self.description,
-            dumper: &self.binaries.program("pg_dump"),
-            stage: self,
-            database,
-            spare: SPARE,
-        };
-        let verified = judge.run(watcher)?;
-        Ok(Verified { summary: format!("restored, {}", verified.summary), ..verified })
+        Ok(None)
     }
 
     /// Says whose fault a failed step is, by the server's code.

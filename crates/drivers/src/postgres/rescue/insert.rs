@@ -182,7 +182,7 @@ fn fill_table(
 }
 
 /// Moves a sequence beyond the keys that come back, when it is not there yet.
-fn advance(
+pub(in super::super) fn advance(
     production: &mut Connection,
     reach: &SequenceReach,
     watcher: &dyn Watcher,

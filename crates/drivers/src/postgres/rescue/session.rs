@@ -24,17 +24,20 @@ const PATIENT: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_ca
     ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
 
 /// Opens a session with production in which rows are read.
-pub(super) fn reading(address: &Address, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
+pub(in super::super) fn reading(address: &Address, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
     prepared(Connection::open(address, Purpose::Sql, watcher)?, READING, watcher)
 }
 
 /// Opens a session with production in which rows are inserted.
-pub(super) fn writing(address: &Address, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
+pub(in super::super) fn writing(address: &Address, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
     prepared(Connection::open(address, Purpose::Sql, watcher)?, WRITING, watcher)
 }
 
 /// Makes a session with the earlier state ready; no trigger of it fires.
-pub(super) fn earlier(connection: Connection, watcher: &dyn Watcher) -> Result<Connection, DriverError> {
+pub(in super::super) fn earlier(
+    connection: Connection,
+    watcher: &dyn Watcher,
+) -> Result<Connection, DriverError> {
     let mut connection = prepared(connection, READING, watcher)?;
     connection.query("SET session_replication_role = replica", watcher)?;
     Ok(connection)
@@ -51,13 +54,16 @@ fn prepared(
 }
 
 /// Returns where names without a schema are looked for, as both sides can be told.
-pub(super) fn search_path(connection: &mut Connection, watcher: &dyn Watcher) -> Result<String, DriverError> {
+pub(in super::super) fn search_path(
+    connection: &mut Connection,
+    watcher: &dyn Watcher,
+) -> Result<String, DriverError> {
     let sql = "SELECT coalesce(string_agg(quote_ident(s), ', '), '') FROM unnest(current_schemas(false)) s";
     Ok(connection.value(sql, watcher)?.unwrap_or_default())
 }
 
 /// Sets where names without a schema are looked for.
-pub(super) fn set_search_path(
+pub(in super::super) fn set_search_path(
     connection: &mut Connection,
     path: &str,
     watcher: &dyn Watcher,
@@ -70,7 +76,7 @@ pub(super) fn set_search_path(
 ///
 /// # Errors
 /// `NotFound`: there is none, with those of the same name elsewhere. `Input`: no name, a partition, no table.
-pub(super) fn find_table(
+pub(in super::super) fn find_table(
     production: &mut Connection,
     asked: &str,
     user: &str,
@@ -144,7 +150,7 @@ fn no_table(
 }
 
 /// Refuses what is not one SQL condition over a table, or would write.
-pub(super) fn check_condition(
+pub(in super::super) fn check_condition(
     production: &mut Connection,
     from: &str,
     condition: &str,

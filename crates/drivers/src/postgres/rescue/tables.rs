@@ -6,6 +6,7 @@
 //! Tables that are partitioned count by their root: a partition is never named. Read next: `choose.rs`.
 
 use muster_types::{Kind, event::Watcher, rescue::SequenceReach};
+use serde::{Deserialize, Serialize};
 
 use super::super::wire::Connection;
 use crate::{
@@ -18,47 +19,47 @@ const NAMES: &str = "pg_catalog.to_json(ARRAY(SELECT a.attname FROM pg_catalog.u
     JOIN pg_catalog.pg_attribute a ON a.attrelid = $table AND a.attnum = k.number$only ORDER BY k.place))::text";
 
 /// A table, by its names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
-    pub(super) schema: String,
-    pub(super) table: String,
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(in super::super) struct Name {
+    pub(in super::super) schema: String,
+    pub(in super::super) table: String,
 }
 
 impl Name {
     /// Returns it as SQL needs it.
-    pub(super) fn sql(&self) -> String {
+    pub(in super::super) fn sql(&self) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(&self.table))
     }
 
     /// Returns it as people read it.
-    pub(super) fn shown(&self) -> String {
+    pub(in super::super) fn shown(&self) -> String {
         format!("{}.{}", self.schema, self.table)
     }
 }
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Column {
-    pub(super) name: String,
+pub(in super::super) struct Column {
+    pub(in super::super) name: String,
     /// With its length and the like, and its schema where it is not the system's.
-    pub(super) data_type: String,
+    pub(in super::super) data_type: String,
     /// Its value comes from others of the row.
-    pub(super) is_generated: bool,
+    pub(in super::super) is_generated: bool,
 }
 
 /// A table as one server has it.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
-    pub(super) name: Name,
-    pub(super) is_partitioned: bool,
-    pub(super) columns: Vec<Column>,
+pub(in super::super) struct Table {
+    pub(in super::super) name: Name,
+    pub(in super::super) is_partitioned: bool,
+    pub(in super::super) columns: Vec<Column>,
     /// Columns that tell its rows apart and are never null; `None` when it has none.
-    pub(super) key: Option<Vec<String>>,
+    pub(in super::super) key: Option<Vec<String>>,
 }
 
 impl Table {
     /// Reads a table; `None` when there is none of that name.
-    pub(super) fn read(
+    pub(in super::super) fn read(
         connection: &mut Connection,
         name: &Name,
         watcher: &dyn Watcher,
@@ -93,23 +94,23 @@ impl Table {
     }
 
     /// Returns what follows `FROM`: a table without the rows of those that inherit from it.
-    pub(super) fn from(&self) -> String {
+    pub(in super::super) fn from(&self) -> String {
         if self.is_partitioned { self.name.sql() } else { format!("ONLY {}", self.name.sql()) }
     }
 
     /// Returns its columns with their table before them, for a list.
-    pub(super) fn listed(&self, columns: &[String]) -> String {
+    pub(in super::super) fn listed(&self, columns: &[String]) -> String {
         let own = |column: &String| format!("{}.{}", identifier(&self.name.table), identifier(column));
         columns.iter().map(own).collect::<Vec<_>>().join(", ")
     }
 
     /// Returns the columns that an insert names.
-    pub(super) fn given(&self) -> Vec<String> {
+    pub(in super::super) fn given(&self) -> Vec<String> {
         self.columns.iter().filter(|column| !column.is_generated).map(|column| column.name.clone()).collect()
     }
 
     /// Says how its columns differ from those of another state, each in a few words.
-    pub(super) fn differences(&self, then: &Self) -> Vec<String> {
+    pub(in super::super) fn differences(&self, then: &Self) -> Vec<String> {
         let type_in = |table: &Self, name: &str| {
             table.columns.iter().find(|one| one.name == name).map(|one| one.data_type.clone())
         };
@@ -147,17 +148,17 @@ fn key_query(oid: &str) -> String {
 
 /// A foreign key: rows of `child` point to rows of `parent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reference {
-    pub(super) child: Name,
-    pub(super) child_columns: Vec<String>,
-    pub(super) parent: Name,
-    pub(super) parent_columns: Vec<String>,
+pub(in super::super) struct Reference {
+    pub(in super::super) child: Name,
+    pub(in super::super) child_columns: Vec<String>,
+    pub(in super::super) parent: Name,
+    pub(in super::super) parent_columns: Vec<String>,
     /// It may wait for the end of the transaction.
-    pub(super) is_deferrable: bool,
+    pub(in super::super) is_deferrable: bool,
 }
 
 /// Returns the foreign keys of a database; those of a partition are those of its root.
-pub(super) fn references(
+pub(in super::super) fn references(
     connection: &mut Connection,
     watcher: &dyn Watcher,
 ) -> Result<Vec<Reference>, DriverError> {
@@ -198,16 +199,16 @@ pub(super) fn references(
 
 /// A trigger that somebody has made, on a table or one of its partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trigger {
+pub(in super::super) struct Trigger {
     /// The table or partition, as SQL needs it.
-    pub(super) table: String,
-    pub(super) name: String,
+    pub(in super::super) table: String,
+    pub(in super::super) name: String,
     /// It fires in every session, replicas among them.
-    pub(super) is_always: bool,
+    pub(in super::super) is_always: bool,
 }
 
 /// Returns the triggers that fire when rows come into a table.
-pub(super) fn triggers(
+pub(in super::super) fn triggers(
     connection: &mut Connection,
     table: &str,
     watcher: &dyn Watcher,
@@ -238,7 +239,7 @@ fn is_part_of(oid: &str, table: &str) -> String {
 }
 
 /// Returns the sequences that fill columns of a table, with the column.
-pub(super) fn sequences(
+pub(in super::super) fn sequences(
     connection: &mut Connection,
     name: &Name,
     watcher: &dyn Watcher,

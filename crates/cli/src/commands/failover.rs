@@ -1,0 +1,58 @@
+//! `muster failover`: a standby becomes the primary, after the old one is kept out.
+
+use muster_engine::{execute, survey};
+use muster_plan::failover::{FailoverOptions, plan};
+use muster_types::{Kind, plan::Mode};
+
+use crate::{
+    answer::Answer,
+    app::{self, Intent, Request},
+    args::{FailoverArgs, Global},
+    confirm::confirm,
+    exit::Failure,
+    progress::Progress,
+    render,
+};
+
+pub(super) fn run(global: &Global, args: &FailoverArgs) -> Result<Answer, Failure> {
+    if let Some(word) = &args.fenced_by {
+        refuse_empty(word)?;
+    }
+    let intent = if args.dry_run { Intent::Read } else { Intent::Change };
+    let world = app::open_world(app::load(global, intent)?)?;
+    let progress = Progress::new(global.quiet || global.json);
+    let names = app::component_names(&world, std::slice::from_ref(&args.component))?;
+    app::refuse_missing_secrets(&world.platform, &names, &names)?;
+    let members = world.component(&args.component)?.members(&progress)?;
+    let facts = survey::survey(&world, &names)?;
+    let request = Request::new(&world, facts.now);
+    let scope = request.scope(&world, if args.drill { Mode::Drill } else { Mode::Live });
+    let options = FailoverOptions { to: args.to.clone(), members, fenced_by: args.fenced_by.clone() };
+    let plan = plan(scope, &facts, &options)?;
+    if args.dry_run {
+        return Ok(render::plan(&plan));
+    }
+    if !args.yes {
+        plan.notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
+    }
+    let question = format!(
+        "this makes {} the primary of `{}` in environment {}",
+        args.to, args.component, world.environment
+    );
+    confirm(args.yes, &question, &args.component)?;
+    let report = execute::execute(&world, &request.run, &plan, &progress)?;
+    Ok(render::run(&report))
+}
+
+/// A word that names nobody, or nothing that was done, is no fence.
+fn refuse_empty(word: &str) -> Result<(), Failure> {
+    let halves = word.split_once(':').map(|(who, how)| (who.trim(), how.trim()));
+    if halves.is_some_and(|(who, how)| !who.is_empty() && !how.is_empty()) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Input,
+        format!("`--fenced-by {word}` does not say who has switched the old primary off, and how"),
+        "write it like `--fenced-by \"ada: power cut at the socket\"`",
+    ))
+}

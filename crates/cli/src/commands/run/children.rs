@@ -1,0 +1,120 @@
+//! Runs of their own that steps of a runbook begin: backups, restores, rescues, with the same code as their commands.
+//!
+//! A request comes in; the id of a planned run leaves, then its report. The repository is opened with the first of them:
+//! a runbook without one must run where there is no repository any more.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use muster_engine::{execute, fold, world::World};
+use muster_types::{
+    Kind, backup::RunId, event::RunOutcome, plan::Plan, report::RunReport, script::ChildRequest,
+};
+
+use crate::{
+    app::{self, Intent},
+    args::{BackupArgs, Global, RescueArgs, RestoreArgs, UnsealArgs},
+    commands::{backup, rescue, restore},
+    exit::Failure,
+    progress::Progress,
+};
+
+pub(super) struct Children {
+    global: Global,
+    is_drill: bool,
+    world: OnceLock<World>,
+    planned: Mutex<Option<(RunId, Plan)>>,
+    progress: Progress,
+}
+
+impl Children {
+    pub(super) fn new(global: &Global, is_drill: bool) -> Self {
+        Self {
+            global: global.clone(),
+            is_drill,
+            world: OnceLock::new(),
+            planned: Mutex::new(None),
+            progress: Progress::new(global.quiet || global.json),
+        }
+    }
+
+    fn world(&self) -> Result<&World, Failure> {
+        if let Some(world) = self.world.get() {
+            return Ok(world);
+        }
+        let world = app::open_world(app::load(&self.global, Intent::Change)?)?;
+        Ok(self.world.get_or_init(|| world))
+    }
+
+    pub(super) fn plan(&self, request: &ChildRequest) -> Result<RunId, Failure> {
+        let world = self.world()?;
+        let (run, plan) = match request {
+            ChildRequest::Backup { components, label } => {
+                let args = BackupArgs {
+                    components: components.clone(),
+                    label: label.clone(),
+                    pin: false,
+                    dry_run: false,
+                };
+                backup::make_plan(world, &args)?
+            }
+            ChildRequest::Restore { component, to, into } => {
+                let args = RestoreArgs {
+                    components: vec![component.clone()],
+                    all: false,
+                    to: to.clone().unwrap_or_else(|| "latest".into()),
+                    timeline: None,
+                    table: Vec::new(),
+                    from: None,
+                    unseal: UnsealArgs::default(),
+                    server_token_file: None,
+                    into: into.clone().map(Into::into),
+                    replace: false,
+                    failed_at: None,
+                    try_older: false,
+                    undo: false,
+                    drill: self.is_drill,
+                    dry_run: false,
+                    yes: true,
+                };
+                let planned = restore::make_plan(world, &args, &self.progress)?;
+                restore::refuse_missing(world, &planned.1)?;
+                planned
+            }
+            ChildRequest::Rescue { component, table, filter, from } => {
+                let args = RescueArgs {
+                    component: component.clone(),
+                    table: table.clone(),
+                    condition: filter.clone(),
+                    from: from.clone(),
+                    timeline: None,
+                    triggers: false,
+                    dry_run: false,
+                    yes: true,
+                };
+                rescue::make_plan(world, &args, &self.progress)?
+            }
+        };
+        *self.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.clone(), plan));
+        Ok(run)
+    }
+
+    pub(super) fn run(&self, run: &RunId) -> Result<RunReport, Failure> {
+        let planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match planned.filter(|(planned, _)| planned == run) {
+            Some((run, plan)) => Ok(execute::execute(self.world()?, &run, &plan, &self.progress)?),
+            None => Err(Failure::new(Kind::Bug, format!("run {run} was not planned"), "report this")),
+        }
+    }
+
+    pub(super) fn resume(&self, run: &RunId) -> Result<Option<RunReport>, Failure> {
+        let world = self.world()?;
+        let events = world.journal.events()?;
+        let found = fold::runs(&events).into_iter().find(|record| record.report.run == *run);
+        let Some(record) = found else { return Ok(None) };
+        if record.report.outcome == Some(RunOutcome::Done) {
+            return Ok(Some(record.report));
+        }
+        self.progress.expect(&record.plan.steps);
+        Ok(Some(execute::resume(world, &run.0, &self.progress)?))
+    }
+}

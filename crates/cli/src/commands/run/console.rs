@@ -1,0 +1,339 @@
+//! Who is asked and told while a runbook runs: a person on the terminal, the answers file, `--yes`.
+//!
+//! Steps come in; consent, answers and decisions leave. What nobody has said is never made up: without a terminal the run
+//! waits for it.
+
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+
+use muster_engine::{
+    script::{AfterFailure, Consent, Decision, Operator, Reply},
+    world::Observer,
+};
+use muster_types::{
+    Clock, Span, Timestamp,
+    backup::RunId,
+    event::{ErrorNote, Event, ScriptEvent, StepOutcome, Watcher, What},
+    plan::{Mode, Plan, StepClass},
+    report::RunReport,
+    script::{ChildRequest, Deed, ScriptStep},
+};
+
+use super::{
+    answers::{Answers, Given},
+    children::Children,
+    prompt::{Typed, ask},
+};
+use crate::{app, args::Global, clock::SystemClock, exit, signals};
+
+/// Steps from here on need a word of a person even when they are only skipped or stopped.
+const STOP: &str = "q";
+
+pub(super) struct Console {
+    answers: Answers,
+    /// Whether there is a person to ask. With `--yes` everything that the runbook declares is agreed to, and nobody is.
+    is_terminal: bool,
+    is_quiet: bool,
+    operator: String,
+    rto_seconds: Option<f64>,
+    children: Children,
+}
+
+impl Console {
+    pub(super) fn new(global: &Global, plan: &Plan, answers: Answers, yes: bool) -> Self {
+        Self {
+            answers,
+            is_terminal: std::io::stdin().is_terminal() && !yes,
+            is_quiet: global.quiet || global.json,
+            operator: app::operator(),
+            rto_seconds: plan.objectives.first().and_then(|row| row.target_seconds),
+            children: Children::new(global, plan.mode == Mode::Drill),
+        }
+    }
+
+    /// Says a line on stderr, without secrets.
+    fn say(&self, line: &str) {
+        if !self.is_quiet || self.is_terminal {
+            let line = format!("{}\n", app::mask().apply(line));
+            // A closed stderr is not worth failing for.
+            drop(std::io::stderr().write_all(line.as_bytes()));
+        }
+    }
+
+    fn by(&self, given: Option<&Given>, step: &ScriptStep) -> String {
+        let name = given.and_then(|given| given.by.clone()).unwrap_or_else(|| self.operator.clone());
+        match &step.role {
+            Some(role) => format!("{name} ({role})"),
+            None => name,
+        }
+    }
+
+    /// Who answers at the terminal: a role is somebody's, and not always of who types.
+    fn name_at_terminal(&self, step: &ScriptStep) -> String {
+        let Some(role) = &step.role else { return self.operator.clone() };
+        match ask(&format!("  who is it, as {role}? [{}]", self.operator), None, false) {
+            Typed::Line(name) if !name.is_empty() => format!("{name} ({role})"),
+            _ => format!("{} ({role})", self.operator),
+        }
+    }
+
+    fn consent_at_terminal(&self, step: &ScriptStep) -> Consent {
+        let word = if step.needs_decision { "do" } else { "" };
+        let how = if step.needs_decision { "`do` to do it" } else { "Enter to do it" };
+        loop {
+            match ask(&format!("  {how}, `s REASON` to skip, `{STOP}` to stop:"), None, false) {
+                Typed::Stop | Typed::Expired => return Consent::Stop,
+                Typed::Line(line) if line == STOP => return Consent::Stop,
+                Typed::Line(line) => {
+                    if let Some(reason) = skip_reason(&line) {
+                        return Consent::Skip { reason, by: self.by(None, step) };
+                    }
+                    if line == word || line == "do" {
+                        return Consent::Go { by: self.name_at_terminal(step) };
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer_at_terminal(&self, step: &ScriptStep, left: Option<Duration>) -> Reply {
+        let (question, is_secret) = match &step.deed {
+            Deed::Ask { default: Some(default), is_secret, .. } => {
+                (format!("  answer [{default}]:"), *is_secret)
+            }
+            Deed::Ask { options, is_secret, .. } if options.is_empty() => {
+                ("  answer:".to_owned(), *is_secret)
+            }
+            Deed::Ask { options, .. } => (format!("  one of {}:", options.join(", ")), false),
+            _ => (format!("  `yes` when it is so, `s REASON` to skip, `{STOP}` to stop:"), false),
+        };
+        loop {
+            match ask(&question, left, is_secret) {
+                Typed::Stop => return Reply::Stop,
+                Typed::Expired => return Reply::Expired,
+                Typed::Line(line) if line == STOP => return Reply::Stop,
+                Typed::Line(line) => {
+                    if let Some(reason) = skip_reason(&line) {
+                        return Reply::Skip { reason, by: self.by(None, step) };
+                    }
+                    let given = match &step.deed {
+                        Deed::Ask { default: Some(default), .. } if line.is_empty() => default.clone(),
+                        _ => line,
+                    };
+                    match fitting(step, &given) {
+                        Ok(text) => return Reply::Answer { text, by: self.name_at_terminal(step) },
+                        Err(why) => self.say(&format!("  {why}")),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Operator for Console {
+    fn show(&self, step: &ScriptStep, since: Timestamp) {
+        let elapsed = SystemClock.now().duration_since(since).as_secs_f64();
+        let of = self.rto_seconds.map(|rto| format!(" of {}", span(rto))).unwrap_or_default();
+        let class = match step.class {
+            _ if step.deed.is_personal() => "a person",
+            StepClass::Observe => "observe",
+            StepClass::Idempotent => "idempotent",
+            StepClass::Destructive => "destructive",
+        };
+        let role = step.role.as_ref().map(|role| format!(", {role}")).unwrap_or_default();
+        if self.is_terminal {
+            step.prose.iter().for_each(|prose| self.say(&format!("\n{prose}")));
+        }
+        self.say(&format!(
+            "[{}{of}] {}: {} ({}, {class}{role}, {}:{})",
+            span(elapsed),
+            step.phase,
+            step.title,
+            step.id,
+            step.file,
+            step.line
+        ));
+        for line in step.deed.lines().iter().filter(|line| **line != step.title) {
+            self.say(&format!("    {line}"));
+        }
+    }
+
+    fn consent(&self, step: &ScriptStep) -> Consent {
+        let given = self.answers.of(&step.id);
+        match given.as_ref().map(|given| given.answer.as_str()) {
+            Some("do") => return Consent::Go { by: self.by(given.as_ref(), step) },
+            Some(answer) => {
+                if let Some(reason) = answer.strip_prefix("skip") {
+                    let reason = reason.trim_start_matches([':', ' ']);
+                    let reason = if reason.is_empty() { "decided beforehand" } else { reason }.to_owned();
+                    return Consent::Skip { reason, by: self.by(given.as_ref(), step) };
+                }
+            }
+            None => {}
+        }
+        if self.is_terminal {
+            return self.consent_at_terminal(step);
+        }
+        if step.needs_decision {
+            let why = "nobody wrote this as a runbook, so this step needs a decision of its own";
+            return Consent::Wait(format!(
+                "{why}: say `{0}: do` or `{0}: skip REASON` with `--answers`",
+                step.id
+            ));
+        }
+        Consent::Go { by: self.by(None, step) }
+    }
+
+    fn answer(&self, step: &ScriptStep, left: Option<Duration>) -> Reply {
+        if let Some(given) = self.answers.of(&step.id) {
+            let by = self.by(Some(&given), step);
+            if let Some(reason) = given.answer.strip_prefix("skip ") {
+                return Reply::Skip { reason: reason.to_owned(), by };
+            }
+            return match fitting(step, &given.answer) {
+                Ok(text) => Reply::Answer { text, by },
+                Err(why) => Reply::Wait(why),
+            };
+        }
+        if self.is_terminal {
+            return self.answer_at_terminal(step, left);
+        }
+        if let Deed::Ask { default: Some(default), is_secret: false, .. } = &step.deed {
+            return Reply::Answer { text: default.clone(), by: "the runbook's default".into() };
+        }
+        let wanted = match &step.deed {
+            Deed::Ask { options, .. } if !options.is_empty() => options.join(" | "),
+            Deed::Ask { .. } => "ANSWER".to_owned(),
+            _ => "yes".to_owned(),
+        };
+        Reply::Wait(format!("say `{}: {wanted}` with `--answers`", step.id))
+    }
+
+    fn after_failure(&self, step: &ScriptStep, error: &ErrorNote) -> AfterFailure {
+        if !self.is_terminal {
+            return AfterFailure::Stop;
+        }
+        self.say(exit::render(error).trim_end());
+        loop {
+            match ask(&format!("  `r` to try again, `s REASON` to skip, `{STOP}` to stop:"), None, false) {
+                Typed::Stop | Typed::Expired => return AfterFailure::Stop,
+                Typed::Line(line) if line == STOP => return AfterFailure::Stop,
+                Typed::Line(line) if line == "r" => return AfterFailure::Retry,
+                Typed::Line(line) => {
+                    if let Some(reason) = skip_reason(&line) {
+                        return AfterFailure::Skip { reason, by: self.by(None, step) };
+                    }
+                }
+            }
+        }
+    }
+
+    fn decide(&self, step: &ScriptStep, why: &str, may_ask: bool) -> Decision {
+        let given = self.answers.now(&step.id);
+        let by = self.by(given.as_ref(), step);
+        match given.as_ref().map(|given| given.answer.as_str()) {
+            Some("happened") => return Decision::Happened { by },
+            Some("again") => return Decision::Again { by },
+            _ => {}
+        }
+        if self.is_terminal && may_ask {
+            self.say(&format!("  {why}"));
+            loop {
+                match ask("  look at it; then `happened`, or `again` to do it, or `q` to stop:", None, false)
+                {
+                    Typed::Stop | Typed::Expired => break,
+                    Typed::Line(line) if line == STOP => break,
+                    Typed::Line(line) if line == "happened" => {
+                        return Decision::Happened { by: self.name_at_terminal(step) };
+                    }
+                    Typed::Line(line) if line == "again" => {
+                        return Decision::Again { by: self.name_at_terminal(step) };
+                    }
+                    Typed::Line(_) => {}
+                }
+            }
+        }
+        let id = &step.id;
+        Decision::Wait(format!("look at it, then say `{id}: happened` or `{id}: again` with `--answers`"))
+    }
+
+    fn wants_stop(&self) -> bool {
+        signals::count() > 0
+    }
+
+    fn plan_child(&self, request: &ChildRequest) -> Result<RunId, ErrorNote> {
+        self.children.plan(request).map_err(|failure| *failure.note)
+    }
+
+    fn run_child(&self, run: &RunId) -> Result<RunReport, ErrorNote> {
+        self.children.run(run).map_err(|failure| *failure.note)
+    }
+
+    fn resume_child(&self, run: &RunId) -> Result<Option<RunReport>, ErrorNote> {
+        self.children.resume(run).map_err(|failure| *failure.note)
+    }
+}
+
+impl Watcher for Console {
+    fn begin(&self, _phase: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn is_cancelled(&self) -> bool {
+        signals::count() > 1
+    }
+}
+
+impl Observer for Console {
+    fn on_event(&self, event: &Event) {
+        match &event.what {
+            What::RunBegun { .. } | What::RunResumed { .. } => self.say(&format!("run {}", event.run)),
+            What::Warning { message } => self.say(&format!("warning: {message}")),
+            What::Script { what } => match what.as_ref() {
+                ScriptEvent::Result { outcome, seconds, summary, error, .. } => {
+                    let said = summary.clone().or_else(|| Some(error.as_ref()?.error.clone()));
+                    let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+                    let word = match outcome {
+                        StepOutcome::Done => "done",
+                        StepOutcome::Failed => "failed",
+                        StepOutcome::Skipped => "skipped",
+                    };
+                    self.say(&format!("  {word}{said} ({seconds:.1}s)"));
+                }
+                ScriptEvent::Waiting { reason, .. } => self.say(&format!("  waits: {reason}")),
+                ScriptEvent::Decided { has_happened, by, .. } => {
+                    let verdict = if *has_happened { "has happened" } else { "has not happened" };
+                    self.say(&format!("  {by} says that it {verdict}"));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+/// `s REASON` and `skip REASON`: without a reason it is none.
+fn skip_reason(line: &str) -> Option<String> {
+    let reason = line.strip_prefix("skip ").or_else(|| line.strip_prefix("s "))?.trim();
+    (!reason.is_empty()).then(|| reason.to_owned())
+}
+
+/// An answer that the step can take.
+fn fitting(step: &ScriptStep, given: &str) -> Result<String, String> {
+    match &step.deed {
+        Deed::Ask { options, .. } if !options.is_empty() => {
+            let fits = options.iter().find(|option| option.eq_ignore_ascii_case(given.trim()));
+            fits.cloned().ok_or_else(|| format!("`{given}` is none of: {}", options.join(", ")))
+        }
+        Deed::Ask { .. } if given.trim().is_empty() => Err("the answer is empty".into()),
+        Deed::Ask { .. } => Ok(given.to_owned()),
+        _ if ["yes", "y", "done", "ok"].contains(&given.trim().to_lowercase().as_str()) => Ok("yes".into()),
+        _ => Err(format!("`{given}` is no confirmation: it takes `yes`")),
+    }
+}
+
+fn span(seconds: f64) -> Span {
+    Span::from(Duration::from_secs(
+        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default().as_secs(),
+    ))
+}

@@ -1,0 +1,97 @@
+//! `muster run --dry-run`: the very commands, as far as they are known, from the same walk as a live run.
+//!
+//! Each step counts as done as soon as it was shown; what nobody knows yet stands there in angle brackets. Nothing is
+//! looked at and nothing is changed. Both ways of an `if` on a check are shown, and
+//! all that depends on a choice that nobody has made.
+
+use muster_plan::runbook::Walk;
+use muster_types::{
+    plan::{Plan, StepClass},
+    script::{Answer as Said, Deed, Finished, Known, Next, Script, ScriptStep},
+    text::counted,
+};
+use serde_json::json;
+
+use super::answers::Answers;
+use crate::answer::Answer;
+
+/// A runbook has fewer steps than this.
+const STEPS_MAX: usize = 10_000;
+
+pub(super) fn show(plan: &Plan, walk: &Walk, answers: &Answers) -> Answer {
+    let (mut known, mut steps, mut impossible) = (Known::default(), Vec::new(), None);
+    known.run = "<run>".into();
+    while steps.len() < STEPS_MAX {
+        match walk.next(&known) {
+            Next::Done => break,
+            Next::Impossible { step, error } => {
+                impossible = Some((step, error));
+                break;
+            }
+            Next::Step(step) => {
+                pretend(&step, answers, &mut known);
+                steps.push(step);
+            }
+        }
+    }
+    let source = plan.script.as_deref();
+    let mut text = format!(
+        "plan: run {} on {} ({})\n",
+        source.map_or("", |source| source.title.as_str()),
+        plan.platform,
+        plan.environment
+    );
+    let mut phase = "";
+    for (index, step) in steps.iter().enumerate() {
+        if step.phase != phase {
+            phase = &step.phase;
+            text.push_str(&format!("\n{phase}\n"));
+        }
+        text.push_str(&line(index + 1, step));
+    }
+    if let Some((step, error)) = &impossible {
+        text.push_str(&format!("from here on it depends on `{}`: {}\n", step.id, error.error));
+    }
+    text.push_str(&format!("\n{}; nothing was done\n", counted(steps.len(), "step")));
+    Answer::new(text, json!({"digest": plan.digest(), "plan": plan, "steps": steps}))
+}
+
+fn line(number: usize, step: &ScriptStep) -> String {
+    let class = match step.class {
+        _ if step.deed.is_personal() => "person",
+        StepClass::Observe => "observe",
+        StepClass::Idempotent => "idempotent",
+        StepClass::Destructive => "destructive",
+    };
+    let decision = if step.needs_decision { ", needs a decision of its own" } else { "" };
+    let role = step.role.as_ref().map(|role| format!(", {role}")).unwrap_or_default();
+    let when = if step.when.is_empty() { String::new() } else { format!(", if {}", step.when.join(" and ")) };
+    let mut text =
+        format!("{number:>3}. {:<11}  {} ({}{role}{decision}{when})\n", class, step.title, step.id);
+    for line in step.deed.lines().iter().filter(|line| **line != step.title) {
+        text.push_str(&format!("       {line}\n"));
+    }
+    text
+}
+
+fn pretend(step: &ScriptStep, answers: &Answers, known: &mut Known) {
+    let output = match &step.deed {
+        Deed::Test { .. } => "both".to_owned(),
+        Deed::Ask { options, default, is_secret, .. } => {
+            let given = answers.of(&step.id).map(|given| given.answer).or_else(|| default.clone());
+            if given.is_none() && !options.is_empty() {
+                known.open_answers.insert(step.id.clone());
+            }
+            let text = given.unwrap_or_else(|| format!("<{}>", step.id));
+            let answer = Said { text: text.clone(), is_secret: *is_secret };
+            known.answers.insert(step.id.clone(), answer);
+            text
+        }
+        Deed::Confirm { .. } => {
+            known.answers.insert(step.id.clone(), Said { text: "yes".into(), is_secret: false });
+            String::new()
+        }
+        _ => format!("<output of {}>", step.id),
+    };
+    known.steps.insert(step.id.clone(), Finished { is_skipped: false, output, is_cut: false });
+}

@@ -1,0 +1,95 @@
+//! What `muster survey` says of an etcd: version, members and their health, and what stands in the way of a backup.
+//!
+//! In: the component's configuration. Out: facts, hindrances, warnings. It asks every member that the cluster knows for
+//! its health, and changes nothing.
+
+use muster_types::{ByteSize, Explain, config::EtcdComponent, event::Watcher};
+
+use super::{
+    api::{Api, Member},
+    backup,
+    tool::Tool,
+};
+use crate::{DriverError, http::Client, look::Look};
+
+pub(super) fn look(component: &EtcdComponent, watcher: &dyn Watcher) -> Look {
+    let mut look = Look::default();
+    look.add("server", component.url.as_deref().unwrap_or_default());
+    if let Err(error) = look_at_server(component, &mut look) {
+        hinder(&mut look, &error);
+    }
+    match Tool::find(component.bin_dir.as_deref(), watcher) {
+        Ok(tool) if !tool.can_bump => look.warn(
+            format!(
+                "{} cannot raise the revision: after a restore whatever watches etcd must be restarted",
+                tool.name()
+            ),
+            Some("install `etcdutl` of etcd 3.6, and name its folder in `bin_dir`".into()),
+        ),
+        Ok(_) => {}
+        Err(error) => look.warn(
+            format!("{error}: backups can be taken, and neither proven nor restored here"),
+            error.hint().map(|hint| hint.0),
+        ),
+    }
+    if component.data_dirs().is_empty() {
+        look.warn(
+            "no data directory on this host is named: a restore goes only `--into FOLDER`",
+            Some("add `data_dir: /var/lib/etcd/default`, or `members:`".into()),
+        );
+    }
+    look
+}
+
+fn look_at_server(component: &EtcdComponent, look: &mut Look) -> Result<(), DriverError> {
+    let api = Api::open(component)?;
+    let status = api.status()?;
+    look.add("version", &status.version);
+    look.add("cluster", &status.cluster_id);
+    look.add("revision", status.revision);
+    look.add("size", ByteSize(status.db_bytes));
+    let members = api.members()?;
+    let mut healthy = 0;
+    for member in &members {
+        let is_healthy = is_healthy(component, member);
+        healthy += usize::from(is_healthy);
+        let role = if status.leader.as_ref() == Some(&member.id) { ", leads" } else { "" };
+        let asked = if status.member_id == member.id { ", asked" } else { "" };
+        let state = if is_healthy { "healthy" } else { "does not answer" };
+        let name = if member.name.is_empty() { &member.id } else { &member.name };
+        look.add(&format!("member {name}"), format!("{state}{role}{asked}, {}", member.peer_urls.join(" ")));
+    }
+    backup::refuse_without_leader(&api, &status)?;
+    if healthy < members.len() {
+        look.warn(
+            format!(
+                "{} of {} members are healthy; {} are needed",
+                healthy,
+                members.len(),
+                members.len() / 2 + 1
+            ),
+            Some("start the members that do not answer".into()),
+        );
+    }
+    for alarm in api.alarms()? {
+        look.warn(
+            format!("the cluster has the alarm {alarm}"),
+            Some("see `etcdctl alarm list`, and the manual of etcd under \"Space quota\"".into()),
+        );
+    }
+    Ok(())
+}
+
+fn is_healthy(component: &EtcdComponent, member: &Member) -> bool {
+    member.client_urls.iter().any(|url| {
+        let client = Client::new(url, &component.tls, "https://etcd:2379");
+        client.and_then(|client| client.ask("GET", "/health", &[], None)).is_ok_and(|answer| {
+            answer.is_success() && (answer.text("/health") == Some("true") || answer.body["health"] == true)
+        })
+    })
+}
+
+fn hinder(look: &mut Look, error: &DriverError) {
+    let mend = error.hint().map_or_else(|| "look into the server's log".to_owned(), |hint| hint.0);
+    look.hinder(error.to_string(), mend);
+}

@@ -1,0 +1,121 @@
+//! What is known of a script's run: a fold over its events, the same while it runs and after a crash.
+//!
+//! Events come in, in order; what the script asks for and what recovery needs leave. Secret answers are never in an
+//! event: they are added by hand while the run lives, and asked for again when it is resumed.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use muster_types::{
+    Timestamp,
+    backup::RunId,
+    event::{Event, ProcessMark, ScriptEvent, StepOutcome, What},
+    script::{Answer, Finished, Known},
+};
+
+/// A step that has begun and has no result.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    pub(super) at: Timestamp,
+    pub(super) by: Option<String>,
+    /// The process that does it, and where it leaves its end.
+    pub(super) process: Option<(ProcessMark, PathBuf)>,
+    /// It was ended before its end, and nobody knows how much of it has happened.
+    pub(super) is_uncertain: bool,
+    /// Whether somebody has said that it has happened.
+    pub(super) decided: Option<(bool, String)>,
+}
+
+/// What is known of a run.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) known: Known,
+    pub(super) open: BTreeMap<String, Open>,
+    pub(super) attempts: BTreeMap<String, u32>,
+    pub(super) children: BTreeMap<String, RunId>,
+    /// Since when a step waits for a person.
+    pub(super) waiting: BTreeMap<String, Timestamp>,
+    /// How many processes were started: each leaves its output in a folder of its own.
+    pub(super) processes: usize,
+    pub(super) has_noticed_overrun: bool,
+}
+
+/// The beginning of the notice that a run takes longer than it usually does.
+pub(super) const OVERRUN: &str = "this takes longer than expected";
+
+impl Memory {
+    /// Folds the events of a run.
+    pub(super) fn of(run: &RunId, events: &[Event]) -> Self {
+        let mut memory = Self::default();
+        memory.known.run.clone_from(&run.0);
+        for event in events.iter().filter(|event| event.run == *run) {
+            memory.apply(event);
+        }
+        memory
+    }
+
+    pub(super) fn apply(&mut self, event: &Event) {
+        match &event.what {
+            What::Script { what } => self.apply_step(event.at, what),
+            What::Warning { message } => self.has_noticed_overrun |= message.starts_with(OVERRUN),
+            _ => {}
+        }
+    }
+
+    fn apply_step(&mut self, at: Timestamp, what: &ScriptEvent) {
+        match what {
+            ScriptEvent::Intent { step, attempt, by, .. } => {
+                self.attempts.insert(step.clone(), *attempt);
+                let open = Open { at, by: by.clone(), process: None, is_uncertain: false, decided: None };
+                self.open.insert(step.clone(), open);
+            }
+            ScriptEvent::Process { step, process, folder } => {
+                self.processes += 1;
+                if let Some(open) = self.open.get_mut(step) {
+                    open.process = Some((*process, folder.clone()));
+                }
+            }
+            ScriptEvent::Child { step, run } => {
+                self.children.insert(step.clone(), run.clone());
+            }
+            ScriptEvent::Decided { step, has_happened, by } => {
+                if let Some(open) = self.open.get_mut(step) {
+                    open.decided = Some((*has_happened, by.clone()));
+                }
+            }
+            ScriptEvent::Waiting { step, .. } => {
+                self.waiting.entry(step.clone()).or_insert(at);
+            }
+            ScriptEvent::Result { step, is_uncertain: true, .. } => {
+                if let Some(open) = self.open.get_mut(step) {
+                    open.is_uncertain = true;
+                }
+            }
+            ScriptEvent::Result { step, outcome, output, is_cut, is_answer, is_secret, .. } => {
+                self.open.remove(step);
+                self.waiting.remove(step);
+                let is_skipped = *outcome == StepOutcome::Skipped;
+                if *outcome == StepOutcome::Failed || (*is_secret && !is_skipped) {
+                    return;
+                }
+                if *is_answer && !is_skipped {
+                    let answer = Answer { text: output.clone(), is_secret: false };
+                    self.known.answers.insert(step.clone(), answer);
+                }
+                let finished = Finished { is_skipped, output: output.clone(), is_cut: *is_cut };
+                self.known.steps.insert(step.clone(), finished);
+            }
+        }
+    }
+
+    /// Takes a secret answer, which stands in no event.
+    pub(super) fn learn_secret(&mut self, step: &str, text: String) {
+        self.known.answers.insert(step.to_owned(), Answer { text, is_secret: true });
+        let finished = Finished { is_skipped: false, output: String::new(), is_cut: false };
+        self.known.steps.insert(step.to_owned(), finished);
+    }
+
+    /// Returns the secret answers that are known.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        self.known.answers.values().filter(|one| one.is_secret).map(|one| one.text.clone()).collect()
+    }
+}

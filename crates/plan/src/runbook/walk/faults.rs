@@ -1,0 +1,203 @@
+//! What is refused before anything begins: steps that cannot be executed yet, and names that `muster.yaml` does not have.
+//!
+//! A walk comes in; faults leave, by file and line. What is found here would otherwise be found in the middle of a
+//! recovery.
+
+use super::{Walk, fill, key_of, with_phase};
+use crate::runbook::{Action, Fault, Item, Native, Step, section, template};
+
+/// Why a kind of step is not executed, and what to do instead.
+const NOT_YET: &str = "do it by hand, and write it as a box to tick: `- [ ] …`, or as a command";
+
+impl Walk {
+    /// Returns what stands against running it, by file: nothing was begun, and nothing may be.
+    pub fn faults(&self) -> Vec<(String, Vec<Fault>)> {
+        let mut found: Vec<(String, Vec<Fault>)> = Vec::new();
+        let mut open: Vec<(String, Option<String>)> = vec![(self.root.clone(), self.section.clone())];
+        let mut seen: Vec<(String, Option<String>)> = Vec::new();
+        while let Some(one) = open.pop() {
+            if seen.contains(&one) {
+                continue;
+            }
+            let (file, section) = one.clone();
+            seen.push(one);
+            let Some(book) = self.books.get(&file) else { continue };
+            let mut faults = Vec::new();
+            for (_, items) in with_phase(book, section.as_deref()) {
+                for item in items {
+                    if let Item::Step(step) = item {
+                        self.look_at(&file, step, &mut faults, &mut open);
+                    }
+                }
+            }
+            if !faults.is_empty() {
+                found.push((file, faults));
+            }
+        }
+        found
+    }
+
+    fn look_at(
+        &self,
+        file: &str,
+        step: &Step,
+        faults: &mut Vec<Fault>,
+        open: &mut Vec<(String, Option<String>)>,
+    ) {
+        let mut texts: Vec<&str> = step.probe.iter().map(String::as_str).collect();
+        match &step.action {
+            Action::Command { text, cwd, env, .. } => {
+                texts.push(text);
+                texts.extend(cwd.as_deref());
+                texts.extend(env.iter().map(|(_, value)| value.as_str()));
+            }
+            Action::Confirm { text } => texts.push(text),
+            Action::Native(native) => {
+                texts.extend(native.texts());
+                self.names(file, step, native, faults);
+                if let Some(message) = cannot(native) {
+                    faults.push(self.fault(file, step.line, native.name(), message, NOT_YET));
+                }
+                if let Native::Run { runbook, section, .. } = native {
+                    let path = key_of(file, runbook);
+                    self.inner_section(file, step, (&path, section.as_deref()), faults);
+                    open.push((path, section.clone()));
+                }
+                for inner in native.inner() {
+                    self.look_at(file, inner, faults, open);
+                }
+            }
+        }
+        for text in texts {
+            for expression in template::expressions(text) {
+                if let Some((message, hint)) = self.template(&expression) {
+                    faults.push(self.fault(file, step.line, expression.trim(), message, &hint));
+                }
+            }
+        }
+    }
+
+    fn inner_section(
+        &self,
+        file: &str,
+        step: &Step,
+        (path, wanted): (&str, Option<&str>),
+        faults: &mut Vec<Fault>,
+    ) {
+        let (Some(book), Some(wanted)) = (self.books.get(path), wanted) else { return };
+        if !book.phases.iter().any(|phase| section::fits(wanted, None, &phase.title)) {
+            let message = format!("`{path}` has no section `{wanted}`");
+            faults.push(self.fault(file, step.line, wanted, message, "look with `muster runbook show`"));
+        }
+    }
+
+    fn names(&self, file: &str, step: &Step, native: &Native, faults: &mut Vec<Fault>) {
+        let platform = &self.platform;
+        let (what, names, known): (&str, Vec<&str>, Vec<&str>) = match native {
+            Native::Check { checks, .. } | Native::Wait { checks, .. } | Native::Watch { checks, .. } => {
+                ("check", list(checks), platform.checks.keys().map(String::as_str).collect())
+            }
+            Native::If { check: Some(check), .. } => {
+                ("check", vec![check], platform.checks.keys().map(String::as_str).collect())
+            }
+            Native::Stop { services } | Native::Start { services } | Native::Restart { services } => {
+                ("service", list(services), platform.services.keys().map(String::as_str).collect())
+            }
+            Native::Backup { components, .. } => {
+                ("component", list(components), platform.components.keys().map(String::as_str).collect())
+            }
+            Native::Restore { component, .. }
+            | Native::Rescue { component, .. }
+            | Native::Sql { component, .. } => {
+                ("component", vec![component], platform.components.keys().map(String::as_str).collect())
+            }
+            _ => return,
+        };
+        for name in names.into_iter().filter(|name| !known.contains(name)) {
+            let message =
+                format!("there is no {what} `{name}` in muster.yaml (environment {})", self.environment);
+            let hint = if known.is_empty() {
+                format!("it has no {what} at all: add `{what}s:`")
+            } else {
+                format!("it has: {}", known.join(", "))
+            };
+            faults.push(self.fault(file, step.line, name, message, &hint));
+        }
+        if let Native::Check { checks, tag: Some(tag) } = native
+            && checks.is_empty()
+            && !platform.checks.values().any(|check| check.tags.contains(tag))
+        {
+            let message = format!("no check of muster.yaml has the tag `{tag}`");
+            faults.push(self.fault(file, step.line, tag, message, "give it to a check: `tags: [smoke]`"));
+        }
+    }
+
+    fn template(&self, expression: &str) -> Option<(String, String)> {
+        let trimmed = expression.trim();
+        if template::is_foreign(trimmed) {
+            return None;
+        }
+        let mut parts = trimmed.split('|').map(str::trim);
+        let subject = parts.next().unwrap_or_default();
+        if let Some(filter) = parts.find(|filter| *filter != "quote") {
+            let message = format!("there is no filter `{filter}`");
+            let hint = "the only filter is `quote`: it quotes for a shell".to_owned();
+            return Some((message, hint));
+        }
+        let path: Vec<&str> = subject.split('.').map(str::trim).collect();
+        match path.as_slice() {
+            ["steps", _, "output" | "outcome"] | ["answers", _] | ["run"] | ["run", "id"] => None,
+            ["steps", ..] => Some((
+                format!("`{subject}` is nothing that a step has"),
+                "write `steps.NAME.output` or `steps.NAME.outcome`".into(),
+            )),
+            [root, ..] if template::INVENTORY.contains(root) => {
+                fill::fact(&self.facts, &path).is_none().then(|| {
+                    (
+                        format!("`{subject}` is not in muster.yaml (environment {})", self.environment),
+                        "write a key that has a value: `components.NAME.path`".into(),
+                    )
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// A fault at the first place from the step's line on where the words stand.
+    fn fault(&self, file: &str, line: usize, words: &str, message: String, hint: &str) -> Fault {
+        let text = self.texts.get(file).map_or("", String::as_str);
+        let first = words.lines().next().unwrap_or_default();
+        let place = text.lines().enumerate().skip(line.saturating_sub(1)).take(200).find_map(|(at, text)| {
+            let column = text.find(first)?;
+            Some((at + 1, text.get(..column).unwrap_or_default().chars().count() + 1))
+        });
+        Fault::new(place.unwrap_or((line, 1)), first, message, hint)
+    }
+}
+
+fn list(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+/// Says why a step cannot be executed; nothing when it can.
+fn cannot(native: &Native) -> Option<String> {
+    let name = native.name();
+    match native {
+        Native::Failover { .. }
+        | Native::Rotate { .. }
+        | Native::Scale { .. }
+        | Native::Rollback { .. }
+        | Native::Logs { .. }
+        | Native::Redis { .. } => Some(format!("`{name}` cannot be executed yet")),
+        Native::Notify { .. } => {
+            Some("`notify` cannot be executed: muster.yaml has nowhere to send to".into())
+        }
+        Native::Exec { service: Some(_), .. } => {
+            Some("`exec` inside a service cannot be executed yet".into())
+        }
+        Native::Restore { tables, .. } if !tables.is_empty() => {
+            Some("`restore` of single tables cannot be executed yet".into())
+        }
+        _ => None,
+    }
+}

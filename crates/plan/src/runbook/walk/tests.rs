@@ -1,0 +1,165 @@
+//! What comes next in a runbook: tables of texts, answers and the steps that follow from them.
+
+use muster_types::script::{Answer, Finished};
+
+use super::*;
+
+fn platform() -> Platform {
+    serde_json::from_value(serde_json::json!({
+        "platform": "shop",
+        "services": {"api": {"systemd": {"unit": "shop-api"}}},
+        "checks": {"up": {"tcp": "127.0.0.1:1", "tags": ["smoke"]}, "deep": {"tcp": "127.0.0.1:2"}},
+        "components": {"database": {"kind": "sqlite", "path": "/srv/app.db"}}
+    }))
+    .unwrap()
+}
+
+fn source(texts: &[(&str, &str)]) -> ScriptSource {
+    let texts: BTreeMap<String, String> = texts
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), format!("---\ntitle: t\n---\n{text}")))
+        .collect();
+    serde_json::from_value(serde_json::json!({
+        "file": "a.md", "title": "", "sha256": "", "texts": texts, "path": "/a.md", "folder": "/", "phases": []
+    }))
+    .unwrap()
+}
+
+fn walk(texts: &[(&str, &str)]) -> Walk {
+    Walk::new(&source(texts), &platform(), "prod").unwrap()
+}
+
+/// Goes through a runbook: `end` says what each step prints and what is answered. Returns `id: what would be done`.
+fn through(walk: &Walk, end: impl Fn(&ScriptStep) -> Option<String>) -> Vec<String> {
+    let (mut known, mut told) = (Known { run: "r1".into(), ..Known::default() }, Vec::new());
+    for _ in 0..50 {
+        match walk.next(&known) {
+            Next::Done => return told,
+            Next::Impossible { step, error } => {
+                told.push(format!("{}! {}", step.id, error.error));
+                return told;
+            }
+            Next::Step(step) => {
+                assert_eq!(walk.next(&known), Next::Step(step.clone()), "the same knowledge, the same step");
+                told.push(format!("{}: {}", step.id, step.deed.lines().join("; ")));
+                let output = end(&step);
+                let is_skipped = output.is_none();
+                let output = output.unwrap_or_default();
+                if step.deed.is_personal() && !is_skipped {
+                    known.answers.insert(step.id.clone(), Answer { text: output.clone(), is_secret: false });
+                }
+                known.steps.insert(step.id.clone(), Finished { is_skipped, output, is_cut: false });
+            }
+        }
+    }
+    panic!("it never ends: {told:?}")
+}
+
+#[test]
+fn a_choice_decides_which_steps_come() {
+    let text = "```muster\nid: way\nchoose: {question: which?, options: [left, right]}\n```\n\
+        ```bash {name=l, class=observe, when=\"way=left\"}\nls left\n```\n\
+        ```bash {name=r, class=observe, when=\"way=right\"}\nls right\n```\n\
+        ```muster\nif: {answer: way, equals: LEFT, then: [{stop: api}], else: [{start: api}]}\n```\n";
+    let walk = walk(&[("a.md", text)]);
+    assert_eq!(
+        through(&walk, |_| Some("left".into())),
+        ["way: which?", "l: ls left", "step-5: muster service stop api"]
+    );
+    assert_eq!(
+        through(&walk, |_| Some("right".into())),
+        ["way: which?", "r: ls right", "step-6: muster service start api"]
+    );
+    assert_eq!(through(&walk, |_| None), ["way: which?"], "what was not answered is neither");
+}
+
+#[test]
+fn an_if_on_a_check_looks_first_and_goes_one_way_only() {
+    let walk = walk(&[(
+        "a.md",
+        "```muster\nid: fork\nif: {check: up, then: [{stop: api}], else: [{restart: api}]}\n```\n",
+    )]);
+    let test = "fork: muster check up, and either result is good".to_owned();
+    let with = |output: &str| through(&walk, |_| Some(output.to_owned()));
+    assert_eq!(with("passed"), [test.clone(), "step-2: muster service stop api".into()]);
+    assert_eq!(with("failed"), [test.clone(), "step-3: muster service restart api".into()]);
+    assert_eq!(with("both").len(), 3, "a dry run shows both");
+}
+
+#[test]
+fn a_question_on_the_spot_comes_before_its_step_and_is_asked_once() {
+    let text = "```bash {name=go, class=observe}\necho {{ ask('a?') }} {{ ask('b?') }} {{ ask('a?') | quote }}\n```\n";
+    let told = through(&walk(&[("a.md", text)]), |step| Some(format!("it's {}", step.title)));
+    assert_eq!(told, ["go-ask-1: a?", "go-ask-2: b?", r"go: echo it's a? it's b? 'it'\''s a?'"]);
+}
+
+#[test]
+fn what_refers_to_a_skipped_answer_or_a_cut_output_is_impossible_and_says_why() {
+    let text = "```muster\nid: who\nask: who?\n```\n```bash {class=observe}\necho {{ answers.who }}\n```\n";
+    let told = through(&walk(&[("a.md", text)]), |_| None);
+    assert_eq!(told[1], "step-2! `answers.who` has no value: the question was not asked or was skipped");
+}
+
+#[test]
+fn the_inventory_and_the_run_are_filled_in_and_go_templates_are_left_alone() {
+    let text = "```bash {class=observe}\necho {{ platform }} {{ environment }} {{ services.api.systemd.unit }} {{ run.id }} {{.Names}} {{json .}}\n```\n";
+    let told = through(&walk(&[("a.md", text)]), |_| Some(String::new()));
+    assert_eq!(told, ["step-1: echo shop prod shop-api r1 {{.Names}} {{json .}}"]);
+}
+
+#[test]
+fn a_secret_answer_is_in_the_text_and_not_in_what_is_shown() {
+    let text = "```muster\nid: key\nask: {question: key?, secret: true}\n```\n```bash {class=observe}\necho {{ answers.key }}\n```\n";
+    let walk = walk(&[("a.md", text)]);
+    let mut known = Known::default();
+    known.steps.insert("key".into(), Finished { is_skipped: false, output: String::new(), is_cut: false });
+    known.answers.insert("key".into(), Answer { text: "hunter2".into(), is_secret: true });
+    let Next::Step(step) = walk.next(&known) else { panic!("a step comes") };
+    let Deed::Command { text, .. } = &step.deed else { panic!("a command") };
+    assert_eq!((text.expose(), text.shown()), ("echo hunter2", "echo ***"));
+    assert!(!format!("{step:?}{}", serde_json::to_string(&step).unwrap()).contains("hunter2"));
+    assert_eq!(walk.secrets(), ["key"]);
+}
+
+#[test]
+fn steps_of_an_inner_runbook_have_the_id_of_their_step_before_theirs_and_its_answers_are_given() {
+    let outer = "```muster\nid: part\nrun: {runbook: parts/b.md, with: {colour: \"{{ platform }}\"}}\n```\n```bash {name=end, class=observe}\nls\n```\n";
+    let inner = "```muster\nid: colour\nask: which?\n```\n```bash {name=say, class=observe}\necho {{ answers.colour }}\n```\n";
+    let walk = walk(&[("a.md", outer), ("parts/b.md", inner)]);
+    assert_eq!(through(&walk, |_| Some(String::new())), ["part/say: echo shop", "end: ls"]);
+    assert_eq!(walk.faults(), []);
+    assert!(walk.ids().contains(&"part/say".to_owned()), "{:?}", walk.ids());
+}
+
+#[test]
+fn a_section_is_a_heading_with_all_below_it() {
+    let mut source = source(&[(
+        "a.md",
+        "## One\n\n```bash {class=observe}\nls one\n```\n\n## Two (15-20 min)\n\n### Deep\n\n```bash {class=observe}\nls two\n```\n\n## Three\n\n```bash {class=observe}\nls three\n```\n",
+    )]);
+    source.section = Some("two".into());
+    let walk = Walk::new(&source, &platform(), "prod").unwrap();
+    assert_eq!(through(&walk, |_| Some(String::new())), ["deep-1: ls two"]);
+    let phases = walk.phases();
+    assert_eq!((phases.len(), phases[0].expected_seconds), (1, Some(1200.0)), "{phases:?}");
+}
+
+#[test]
+fn what_cannot_be_executed_is_named_with_its_line() {
+    let text =
+        "```muster\ncheck: {tag: smokee}\n```\n```muster\nparallel: [{rotate: [key]}, {stop: web}]\n```\n\
+        ```bash {class=observe}\necho {{ steps.x.colour }}\n```\n"
+            .replace("echo {{ steps.x.colour }}", "echo {{ components.database.pathh }}");
+    let faults = walk(&[("a.md", &text)]).faults();
+    let told: Vec<String> =
+        faults[0].1.iter().map(|fault| format!("{}: {}", fault.line, fault.message)).collect();
+    assert_eq!(
+        told,
+        [
+            "5: no check of muster.yaml has the tag `smokee`",
+            "8: `rotate` cannot be executed yet",
+            "8: there is no service `web` in muster.yaml (environment prod)",
+            "11: `components.database.pathh` is not in muster.yaml (environment prod)",
+        ]
+    );
+}

@@ -1,0 +1,412 @@
+//! A script: steps that are decided one after the other, from what is known so far.
+//!
+//! A restore's plan is whole before it begins. A runbook's is not: what comes next depends on answers, on what earlier
+//! steps printed and on checks. So [`Script::next`] is asked again after each step; it is a pure function of [`Known`],
+//! which the journal gives back after a crash. The executor decides nothing: names, texts and classes stand in the
+//! [`ScriptStep`] that it was given.
+//!
+//! This module never executes. Read next: [`crate::event::ScriptEvent`] for what is journaled of a step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::{Span, config::Check, event::ErrorNote, plan::StepClass};
+
+/// Decides what comes next.
+pub trait Script {
+    /// Returns the next step that is not finished.
+    ///
+    /// Pure: the same knowledge gives the same step, in whatever process.
+    fn next(&self, known: &Known) -> Next;
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// This step.
+    Step(Box<ScriptStep>),
+    /// A step that cannot be made: a template whose answer was skipped, for example.
+    Impossible {
+        /// The step as far as it is known.
+        step: Box<ScriptStep>,
+        /// Why.
+        error: Box<ErrorNote>,
+    },
+    /// Nothing: the script is at its end.
+    Done,
+}
+
+/// What is known while a script runs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Known {
+    /// The steps that are finished: done or skipped, by id.
+    pub steps: BTreeMap<String, Finished>,
+    /// Answers by the id of the step that asked. A secret one is never journaled.
+    pub answers: BTreeMap<String, Answer>,
+    /// The id of the run; empty where nothing runs.
+    pub run: String,
+    /// Only in a dry run: questions whose answer nobody knows yet. Whatever depends on them comes.
+    pub open_answers: BTreeSet<String>,
+}
+
+/// A finished step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// `true`: skipped, not done.
+    pub is_skipped: bool,
+    /// What it printed, without the line end.
+    pub output: String,
+    /// Whether some of the output was left out: then nothing may be made of it.
+    pub is_cut: bool,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The words.
+    pub text: String,
+    /// Whether they must not be shown.
+    pub is_secret: bool,
+}
+
+/// A text with its templates filled in. What is shown and journaled has `***` in place of secret answers.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Filled {
+    text: String,
+    shown: String,
+}
+
+impl Filled {
+    /// Makes one of the real text and of the one that may be shown.
+    pub fn new(text: impl Into<String>, shown: impl Into<String>) -> Self {
+        Self { text: text.into(), shown: shown.into() }
+    }
+
+    /// Returns the real text. It may hold secrets: never show, journal or pass it as an argument.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the text that may be shown.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+impl From<&str> for Filled {
+    fn from(text: &str) -> Self {
+        Self::new(text, text)
+    }
+}
+
+impl std::fmt::Debug for Filled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.shown)
+    }
+}
+
+impl Serialize for Filled {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.shown)
+    }
+}
+
+/// One step, ready to be executed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScriptStep {
+    /// Unique in the run, and the same on every resume. Steps of a runbook in a runbook have its step's id before theirs.
+    pub id: String,
+    /// What is shown for it.
+    pub title: String,
+    /// The heading it stands under.
+    pub phase: String,
+    /// The runbook in which it stands.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// What may happen when it is done twice.
+    pub class: StepClass,
+    /// What happens when nobody knows whether it ran.
+    pub on_ambiguous: OnAmbiguous,
+    /// After how long it is ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// How often it is tried again.
+    pub retry: u32,
+    /// Who does or confirms it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// A command whose exit 0 says that the effect has already happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Filled>,
+    /// The conditions under which it comes, for people: `reason is crash`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<String>,
+    /// A person must decide on it, whatever was agreed to for the whole run.
+    pub needs_decision: bool,
+    /// Prose that stands before it in its phase.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prose: Vec<String>,
+    /// What is done.
+    pub deed: Deed,
+}
+
+/// What happens when nobody knows whether a step ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnAmbiguous {
+    /// Its probe decides.
+    Probe,
+    /// A person decides.
+    Ask,
+    /// The run fails.
+    Fail,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Deed {
+    /// Runs a command.
+    Command {
+        /// The program that reads it: `bash`, `sh`, `zsh`.
+        shell: String,
+        /// The command.
+        text: Filled,
+        /// The folder in which it runs; relative ones begin where Muster was called.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cwd: Option<String>,
+        /// Variables that it gets.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        env: Vec<(String, Filled)>,
+    },
+    /// Runs checks once: all must pass.
+    Check {
+        /// Their names.
+        checks: Vec<String>,
+    },
+    /// Runs a check, and both results are good: what follows depends on it.
+    Test {
+        /// Its name.
+        check: String,
+    },
+    /// Waits until checks pass.
+    WaitFor {
+        /// Their names.
+        checks: Vec<String>,
+        /// How long at most.
+        within: Span,
+    },
+    /// Lets time go by.
+    Pause {
+        /// How much.
+        span: Span,
+    },
+    /// Runs checks again and again for a time: all must pass every time.
+    Watch {
+        /// Their names.
+        checks: Vec<String>,
+        /// How long.
+        span: Span,
+    },
+    /// Starts, stops or restarts services, one after the other.
+    Services {
+        /// What.
+        verb: ServiceVerb,
+        /// Their names.
+        services: Vec<String>,
+    },
+    /// An HTTP request, judged like a check.
+    Http {
+        /// The request with what must hold. Its texts may hold secrets.
+        #[serde(skip)]
+        request: Box<Check>,
+        /// `POST https://…`, as it may be shown.
+        shown: String,
+    },
+    /// A query on a component; its answer is the output.
+    Sql {
+        /// The component.
+        component: String,
+        /// The query.
+        query: Filled,
+        /// What the answer must be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expect: Option<String>,
+    },
+    /// A run of its own.
+    Child(ChildRequest),
+    /// A person answers.
+    Ask {
+        /// The question.
+        question: String,
+        /// The answer when nothing is typed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        default: Option<String>,
+        /// Only these answers; empty: any.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        options: Vec<String>,
+        /// The answer must not be shown or kept.
+        is_secret: bool,
+    },
+    /// A person confirms.
+    Confirm {
+        /// What.
+        text: String,
+    },
+}
+
+/// What is done to services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceVerb {
+    /// Start and wait until ready.
+    Start,
+    /// Stop and wait until ended.
+    Stop,
+    /// Both.
+    Restart,
+}
+
+impl ServiceVerb {
+    /// Returns the word of the runbook.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// What a step wants of a run of its own: what the command line of that verb would say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum ChildRequest {
+    /// `muster backup`.
+    Backup {
+        /// Which; empty: all.
+        components: Vec<String>,
+        /// Their name.
+        label: Option<String>,
+    },
+    /// `muster restore`.
+    Restore {
+        /// The component.
+        component: String,
+        /// To which state.
+        to: Option<String>,
+        /// To which other place.
+        into: Option<String>,
+    },
+    /// `muster rescue`.
+    Rescue {
+        /// The component.
+        component: String,
+        /// The table.
+        table: String,
+        /// Only the rows for which this SQL holds.
+        filter: Option<String>,
+        /// From which state.
+        from: String,
+    },
+}
+
+impl Deed {
+    /// Whether a person does it, with Muster only waiting.
+    pub fn is_personal(&self) -> bool {
+        matches!(self, Self::Ask { .. } | Self::Confirm { .. })
+    }
+
+    /// Returns the very commands or words, one line each, as they may be shown.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Command { text, .. } => text.shown().lines().map(str::to_owned).collect(),
+            Self::Check { checks } => vec![format!("muster check {}", checks.join(" "))],
+            Self::Test { check } => vec![format!("muster check {check}, and either result is good")],
+            Self::WaitFor { checks, within } => {
+                vec![format!("muster check {}, until it passes, at most {within}", checks.join(" "))]
+            }
+            Self::Pause { span } => vec![format!("sleep {}", span.seconds())],
+            Self::Watch { checks, span } => {
+                vec![format!("muster check {}, again and again for {span}", checks.join(" "))]
+            }
+            Self::Services { verb, services } => {
+                services.iter().map(|service| format!("muster service {} {service}", verb.word())).collect()
+            }
+            Self::Http { shown, .. } => vec![shown.clone()],
+            Self::Sql { query, .. } => query.shown().lines().map(str::to_owned).collect(),
+            Self::Child(request) => vec![request.line()],
+            Self::Ask { question, .. } => vec![question.clone()],
+            Self::Confirm { text } => vec![text.clone()],
+        }
+    }
+}
+
+impl ChildRequest {
+    /// Returns the command line that does the same.
+    pub fn line(&self) -> String {
+        let option = |name: &str, value: &Option<String>| {
+            value.as_ref().map(|value| format!(" --{name} '{value}'")).unwrap_or_default()
+        };
+        match self {
+            Self::Backup { components, label } => {
+                let all: String = components.iter().map(|name| format!(" {name}")).collect();
+                format!("muster backup{all}{}", option("label", label))
+            }
+            Self::Restore { component, to, into } => {
+                format!("muster restore {component}{}{}", option("to", to), option("into", into))
+            }
+            Self::Rescue { component, table, filter, from } => format!(
+                "muster rescue {component} --table '{table}'{} --from '{from}'",
+                option("where", filter)
+            ),
+        }
+    }
+}
+
+/// What a run of a script was begun with: enough to go on without the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScriptSource {
+    /// The file, as it was given.
+    pub file: String,
+    /// The section of it that is run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    /// The title.
+    pub title: String,
+    /// The version that its front matter names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// Whether it is a document that was not written as a runbook: then every step that changes something is decided on
+    /// by a person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_document: bool,
+    /// The texts of the runbook and of those that it runs, by path; its own has the path `file`.
+    pub texts: BTreeMap<String, String>,
+    /// Answers that were given with the command line, but for secret ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+    /// The same file wherever it was called from: two runs of it at a time are refused.
+    pub path: std::path::PathBuf,
+    /// The folder in which relative paths of commands begin.
+    pub folder: std::path::PathBuf,
+    /// How long it usually takes at most, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_seconds: Option<f64>,
+    /// Its phases in order, with how long each may take.
+    pub phases: Vec<PhaseTarget>,
+}
+
+/// A phase and how long it may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseTarget {
+    /// The heading.
+    pub title: String,
+    /// Seconds at most, as the heading says: `Restore (30-60 min)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_seconds: Option<f64>,
+}
