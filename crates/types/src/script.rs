@@ -299,6 +299,18 @@ pub enum ChildRequest {
         to: Option<String>,
         /// To which other place.
         into: Option<String>,
+        /// Only these tables; empty: everything.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tables: Vec<String>,
+    },
+    /// `muster failover`.
+    Failover {
+        /// The component.
+        component: String,
+        /// The member that becomes the primary.
+        to: String,
+        /// Who has kept the old primary out, and how.
+        fenced_by: Option<String>,
     },
     /// `muster rescue`.
     Rescue {
@@ -355,8 +367,12 @@ impl ChildRequest {
                 let all: String = components.iter().map(|name| format!(" {name}")).collect();
                 format!("muster backup{all}{}", option("label", label))
             }
-            Self::Restore { component, to, into } => {
-                format!("muster restore {component}{}{}", option("to", to), option("into", into))
+            Self::Restore { component, to, into, tables } => {
+                let tables: String = tables.iter().map(|table| format!(" --table '{table}'")).collect();
+                format!("muster restore {component}{tables}{}{}", option("to", to), option("into", into))
+            }
+            Self::Failover { component, to, fenced_by } => {
+                format!("muster failover {component} --to '{to}'{}", option("fenced-by", fenced_by))
             }
             Self::Rescue { component, table, filter, from } => format!(
                 "muster rescue {component} --table '{table}'{} --from '{from}'",

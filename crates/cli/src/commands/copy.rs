@@ -91,7 +91,7 @@ fn bring(
 /// Brings those copies up to date that want it after each backup, and adds what came of it to the backup's answer.
 ///
 /// A copy that fails makes the backup partly done; the backup itself stands.
-pub(super) fn after_backup(world: &World, answer: &mut Answer, progress: &Progress) {
+pub(crate) fn after_backup(world: &World, answer: &mut Answer, progress: &Progress) {
     let copies = world.platform.repository.iter().flat_map(|repository| &repository.copies);
     let wanted = |copy: &&RepositoryCopy| copy.after_backup != Some(false);
     let names: Vec<String> = copies.filter(wanted).map(|copy| copy.name.clone()).collect();

@@ -1,8 +1,12 @@
 //! `muster failover`: a standby becomes the primary, after the old one is kept out.
 
-use muster_engine::{execute, survey};
+use muster_engine::{execute, survey, world::World};
 use muster_plan::failover::{FailoverOptions, plan};
-use muster_types::{Kind, plan::Mode};
+use muster_types::{
+    Kind,
+    backup::RunId,
+    plan::{Mode, Plan},
+};
 
 use crate::{
     answer::Answer,
@@ -21,14 +25,7 @@ pub(super) fn run(global: &Global, args: &FailoverArgs) -> Result<Answer, Failur
     let intent = if args.dry_run { Intent::Read } else { Intent::Change };
     let world = app::open_world(app::load(global, intent)?)?;
     let progress = Progress::new(global.quiet || global.json);
-    let names = app::component_names(&world, std::slice::from_ref(&args.component))?;
-    app::refuse_missing_secrets(&world.platform, &names, &names)?;
-    let members = world.component(&args.component)?.members(&progress)?;
-    let facts = survey::survey(&world, &names)?;
-    let request = Request::new(&world, facts.now);
-    let scope = request.scope(&world, if args.drill { Mode::Drill } else { Mode::Live });
-    let options = FailoverOptions { to: args.to.clone(), members, fenced_by: args.fenced_by.clone() };
-    let plan = plan(scope, &facts, &options)?;
+    let (run, plan) = make_plan(&world, args, &progress)?;
     if args.dry_run {
         return Ok(render::plan(&plan));
     }
@@ -40,8 +37,26 @@ pub(super) fn run(global: &Global, args: &FailoverArgs) -> Result<Answer, Failur
         args.to, args.component, world.environment
     );
     confirm(args.yes, &question, &args.component)?;
-    let report = execute::execute(&world, &request.run, &plan, &progress)?;
+    let report = execute::execute(&world, &run, &plan, &progress)?;
     Ok(render::run(&report))
+}
+
+/// Surveys and plans what `args` ask for.
+pub(crate) fn make_plan(
+    world: &World,
+    args: &FailoverArgs,
+    progress: &Progress,
+) -> Result<(RunId, Plan), Failure> {
+    args.fenced_by.as_deref().map(refuse_empty).transpose()?;
+    let names = app::component_names(world, std::slice::from_ref(&args.component))?;
+    app::refuse_missing_secrets(&world.platform, &names, &names)?;
+    let members = world.component(&args.component)?.members(progress)?;
+    let facts = survey::survey(world, &names)?;
+    let request = Request::new(world, facts.now);
+    let scope = request.scope(world, if args.drill { Mode::Drill } else { Mode::Live });
+    let options = FailoverOptions { to: args.to.clone(), members, fenced_by: args.fenced_by.clone() };
+    let plan = plan(scope, &facts, &options)?;
+    Ok((request.run, plan))
 }
 
 /// A word that names nobody, or nothing that was done, is no fence.

@@ -340,6 +340,36 @@ fn a_primary_with_a_service_is_stopped_first_and_comes_back_as_a_standby_by_the_
 }
 
 #[test]
+fn a_runbook_fails_over_once_with_the_word_of_a_person_as_its_fence() {
+    let mut pair = Pair::new(Version::Fifteen, "").superuser();
+    let runbook = pair.cluster.platform.sandbox.path().join("primary-lost.md");
+    let text = "---\ntitle: Primary lost\nseverity: P1\nrto: 1h\n---\n## Take over\n\n```muster\nid: fence\n\
+        ask: who has switched the old server off, and how?\n```\n```muster\nfailover: {component: database, to: db2, \
+        fenced_by: \"{{ answers.fence }}\"}\n```\n";
+    fs::write(&runbook, text).unwrap();
+    let runbook = runbook.to_str().unwrap();
+    // Nobody has said who takes over.
+    let without = pair.cluster.platform.sandbox.path().join("nobody.md");
+    fs::write(&without, text.replace("to: db2, ", "")).unwrap();
+    let refused = pair.cluster.run(&["run", without.to_str().unwrap(), "--yes"]);
+    refused.assert_exit(2);
+    assert!(refused.stderr.contains("does not say which member"), "{}", refused.stderr);
+    let dry = pair.cluster.well(&["run", runbook, "--dry-run"]);
+    assert!(dry.stdout.contains("muster failover database --to 'db2'"), "{}", dry.stdout);
+    pair.cluster.server.kill();
+    let answers = pair.cluster.platform.sandbox.path().join("answers.yaml");
+    fs::write(&answers, "fence: \"ada: power cut at the socket\"\n").unwrap();
+    let outcome =
+        pair.cluster.run(&["run", runbook, "--yes", "--answers", answers.to_str().unwrap(), "--json"]);
+    outcome.assert_exit(0);
+    assert_eq!(pair.standby.psql("postgres", "select pg_is_in_recovery()"), "f");
+    let runs = pair.cluster.well(&["runs", "--json"]).json();
+    let verbs: Vec<_> =
+        runs["runs"].as_array().unwrap().iter().map(|run| run["verb"].as_str().unwrap()).collect();
+    assert_eq!(verbs[..2], ["failover", "run"], "{runs:#}");
+}
+
+#[test]
 fn a_failover_that_failed_or_was_killed_is_resumed_and_nothing_is_promoted_twice() {
     let pair = Pair::new(Version::Fifteen, "").superuser();
     let sandbox = &pair.cluster.platform.sandbox;

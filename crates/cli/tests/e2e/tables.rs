@@ -210,6 +210,24 @@ fn chosen_tables_come_back_from_a_backup_of_version_18_in_the_same_way() {
 }
 
 #[test]
+fn a_step_of_a_runbook_brings_chosen_tables_back() {
+    let cluster = cluster(Postgres::builder(Version::Fifteen));
+    cluster.platform.back_up();
+    let before = chosen(&cluster.server, "postgres");
+    spoil(&cluster.server);
+    let runbook = cluster.platform.sandbox.path().join("rows-gone.md");
+    let text = "---\ntitle: Rows gone\nrto: 1h\n---\n## Bring them back\n\n```muster\n\
+        restore: {component: database, tables: [runs, '\"Lines\"']}\n```\n";
+    std::fs::write(&runbook, text).unwrap();
+    cluster.well(&["run", runbook.to_str().unwrap(), "--yes"]);
+    assert_eq!(chosen(&cluster.server, "postgres"), before);
+    std::fs::write(&runbook, text.replace("tables:", "into: /srv/elsewhere, tables:")).unwrap();
+    let refused = cluster.run(&["run", runbook.to_str().unwrap(), "--yes"]);
+    refused.assert_exit(2);
+    assert!(refused.stderr.contains("tables go into their own database"), "{}", refused.stderr);
+}
+
+#[test]
 fn chosen_tables_come_back_from_any_time_of_the_log() {
     let mut streamed = Streamed::new(Postgres::builder(Version::Fifteen));
     streamed.cluster.platform.back_up();

@@ -51,11 +51,10 @@ fn look_at_server(component: &EtcdComponent, look: &mut Look) -> Result<(), Driv
     let members = api.members()?;
     let mut healthy = 0;
     for member in &members {
-        let is_healthy = is_healthy(component, member);
-        healthy += usize::from(is_healthy);
+        let state = state(component, member);
+        healthy += usize::from(state == HEALTHY);
         let role = if status.leader.as_ref() == Some(&member.id) { ", leads" } else { "" };
         let asked = if status.member_id == member.id { ", asked" } else { "" };
-        let state = if is_healthy { "healthy" } else { "does not answer" };
         let name = if member.name.is_empty() { &member.id } else { &member.name };
         look.add(&format!("member {name}"), format!("{state}{role}{asked}, {}", member.peer_urls.join(" ")));
     }
@@ -68,7 +67,10 @@ fn look_at_server(component: &EtcdComponent, look: &mut Look) -> Result<(), Driv
                 members.len(),
                 members.len() / 2 + 1
             ),
-            Some("start the members that do not answer".into()),
+            Some(
+                "start the members that do not answer; one that answers may have no leader for a moment"
+                    .into(),
+            ),
         );
     }
     for alarm in api.alarms()? {
@@ -80,13 +82,20 @@ fn look_at_server(component: &EtcdComponent, look: &mut Look) -> Result<(), Driv
     Ok(())
 }
 
-fn is_healthy(component: &EtcdComponent, member: &Member) -> bool {
-    member.client_urls.iter().any(|url| {
+const HEALTHY: &str = "healthy";
+
+/// How a member is, by the best of its addresses.
+fn state(component: &EtcdComponent, member: &Member) -> &'static str {
+    let mut state = "does not answer";
+    for url in &member.client_urls {
         let client = Client::new(url, &component.tls, "https://etcd:2379");
-        client.and_then(|client| client.ask("GET", "/health", &[], None)).is_ok_and(|answer| {
-            answer.is_success() && (answer.text("/health") == Some("true") || answer.body["health"] == true)
-        })
-    })
+        let Ok(answer) = client.and_then(|client| client.ask("GET", "/health", &[], None)) else { continue };
+        if answer.is_success() && (answer.text("/health") == Some("true") || answer.body["health"] == true) {
+            return HEALTHY;
+        }
+        state = "answers, and is not healthy";
+    }
+    state
 }
 
 fn hinder(look: &mut Look, error: &DriverError) {

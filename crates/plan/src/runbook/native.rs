@@ -56,6 +56,7 @@ pub enum Native {
     Failover {
         component: String,
         to: Option<String>,
+        fenced_by: Option<String>,
     },
     Rotate {
         secrets: Vec<String>,
@@ -231,7 +232,11 @@ impl Native {
                 found.extend([table.as_str(), from.as_str()]);
                 found.extend(filter.as_deref());
             }
-            Self::Failover { to, .. } | Self::Rollback { to, .. } | Self::Logs { to, .. } => {
+            Self::Failover { to, fenced_by, .. } => {
+                found.extend(to.as_deref());
+                found.extend(fenced_by.as_deref());
+            }
+            Self::Rollback { to, .. } | Self::Logs { to, .. } => {
                 found.extend(to.as_deref());
             }
             Self::Exec { command, .. } | Self::Redis { command, .. } => found.push(command),
@@ -304,7 +309,7 @@ fn short(name: &'static str, value: &Node, faults: &mut Vec<Fault>) -> Option<Na
         "wait" => Native::Wait { checks: names, span: None },
         "backup" => Native::Backup { components: names, label: None },
         "restore" => Native::Restore { component: text, to: None, into: None, tables: Vec::new() },
-        "failover" => Native::Failover { component: text, to: None },
+        "failover" => Native::Failover { component: text, to: None, fenced_by: None },
         "rotate" => Native::Rotate { secrets: names },
         "stop" => Native::Stop { services: names },
         "start" => Native::Start { services: names },
@@ -370,7 +375,11 @@ fn on_data(name: &str, keys: &mut Keys<'_, '_>) -> Option<Native> {
             filter: keys.text("where"),
             from: keys.needed("from"),
         },
-        "failover" => Native::Failover { component: keys.needed("component"), to: keys.text("to") },
+        "failover" => Native::Failover {
+            component: keys.needed("component"),
+            to: keys.text("to"),
+            fenced_by: keys.text("fenced_by"),
+        },
         "rotate" => Native::Rotate { secrets: keys.names("secrets") },
         "sql" => Native::Sql {
             component: keys.needed("component"),

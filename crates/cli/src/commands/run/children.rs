@@ -7,13 +7,21 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use muster_engine::{execute, fold, world::World};
 use muster_types::{
-    Kind, backup::RunId, event::RunOutcome, plan::Plan, report::RunReport, script::ChildRequest,
+    Kind,
+    backup::RunId,
+    event::RunOutcome,
+    plan::{Plan, Verb},
+    report::RunReport,
+    script::ChildRequest,
 };
 
+use serde_json::json;
+
 use crate::{
+    answer::Answer,
     app::{self, Intent},
-    args::{BackupArgs, Global, RescueArgs, RestoreArgs, UnsealArgs},
-    commands::{backup, rescue, restore},
+    args::{BackupArgs, FailoverArgs, Global, RescueArgs, RestoreArgs, UnsealArgs},
+    commands::{backup, copy, failover, rescue, restore},
     exit::Failure,
     progress::Progress,
 };
@@ -41,7 +49,7 @@ impl Children {
         if let Some(world) = self.world.get() {
             return Ok(world);
         }
-        let world = app::open_world(app::load(&self.global, Intent::Change)?)?;
+        let world = app::open_world_with_copies(app::load(&self.global, Intent::Change)?, None)?;
         Ok(self.world.get_or_init(|| world))
     }
 
@@ -57,13 +65,13 @@ impl Children {
                 };
                 backup::make_plan(world, &args)?
             }
-            ChildRequest::Restore { component, to, into } => {
+            ChildRequest::Restore { component, to, into, tables } => {
                 let args = RestoreArgs {
                     components: vec![component.clone()],
                     all: false,
                     to: to.clone().unwrap_or_else(|| "latest".into()),
                     timeline: None,
-                    table: Vec::new(),
+                    table: tables.clone(),
                     from: None,
                     unseal: UnsealArgs::default(),
                     server_token_file: None,
@@ -79,6 +87,17 @@ impl Children {
                 let planned = restore::make_plan(world, &args, &self.progress)?;
                 restore::refuse_missing(world, &planned.1)?;
                 planned
+            }
+            ChildRequest::Failover { component, to, fenced_by } => {
+                let args = FailoverArgs {
+                    component: component.clone(),
+                    to: to.clone(),
+                    fenced_by: fenced_by.clone(),
+                    drill: self.is_drill,
+                    dry_run: false,
+                    yes: true,
+                };
+                failover::make_plan(world, &args, &self.progress)?
             }
             ChildRequest::Rescue { component, table, filter, from } => {
                 let args = RescueArgs {
@@ -101,9 +120,25 @@ impl Children {
     pub(super) fn run(&self, run: &RunId) -> Result<RunReport, Failure> {
         let planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner).take();
         match planned.filter(|(planned, _)| planned == run) {
-            Some((run, plan)) => Ok(execute::execute(self.world()?, &run, &plan, &self.progress)?),
+            Some((run, plan)) => {
+                let report = execute::execute(self.world()?, &run, &plan, &self.progress)?;
+                self.copy_after(&report)?;
+                Ok(report)
+            }
             None => Err(Failure::new(Kind::Bug, format!("run {run} was not planned"), "report this")),
         }
+    }
+
+    /// Brings the copies up to date after a backup. One that cannot be is said: the backup stands, and so does the step.
+    fn copy_after(&self, report: &RunReport) -> Result<(), Failure> {
+        if report.verb == Verb::Backup && !report.backups.is_empty() {
+            let mut told = Answer::new("", json!({}));
+            copy::after_backup(self.world()?, &mut told, &self.progress);
+            for line in told.text.lines().chain(told.errors.lines()) {
+                self.progress.say(line);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn resume(&self, run: &RunId) -> Result<Option<RunReport>, Failure> {

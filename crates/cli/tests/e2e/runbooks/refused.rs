@@ -29,7 +29,7 @@ fn a_wrong_runbook_never_begins_and_is_named_with_its_line() {
         (step_of("```muster\nrestore: databse\n```\n"), vec!["x.md:11:", "there is no component `databse`"]),
         (
             step_of("```muster\nfailover: database\n```\n"),
-            vec!["x.md:11:", "`failover` cannot be executed yet", "- [ ]"],
+            vec!["x.md:11:", "`failover` does not say which member takes over", "to: standby"],
         ),
         (
             step_of("```muster\nnotify: {to: [oncall], message: hello}\n```\n"),

@@ -52,7 +52,9 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
         Native::Stop { services } => services_deed(ServiceVerb::Stop, services),
         Native::Start { services } => services_deed(ServiceVerb::Start, services),
         Native::Restart { services } => services_deed(ServiceVerb::Restart, services),
-        Native::Backup { .. } | Native::Restore { .. } | Native::Rescue { .. } => child(native, scope)?,
+        Native::Backup { .. } | Native::Restore { .. } | Native::Rescue { .. } | Native::Failover { .. } => {
+            child(native, scope)?
+        }
         Native::Exec { command, .. } => {
             Deed::Command { shell: "sh".into(), text: fill(command, scope)?, cwd: None, env: Vec::new() }
         }
@@ -94,9 +96,17 @@ fn child(native: &Native, scope: &Scope<'_>) -> Result<Deed, Unfilled> {
     let real = |text: &str| fill(text, scope).map(|one| one.expose().to_owned());
     let some = |text: &Option<String>| text.as_deref().map(real).transpose();
     Ok(Deed::Child(match native {
-        Native::Restore { component, to, into, .. } => {
-            ChildRequest::Restore { component: component.clone(), to: some(to)?, into: some(into)? }
-        }
+        Native::Restore { component, to, into, tables } => ChildRequest::Restore {
+            component: component.clone(),
+            to: some(to)?,
+            into: some(into)?,
+            tables: tables.iter().map(|table| real(table)).collect::<Result<_, _>>()?,
+        },
+        Native::Failover { component, to, fenced_by } => ChildRequest::Failover {
+            component: component.clone(),
+            to: real(to.as_deref().unwrap_or_default())?,
+            fenced_by: some(fenced_by)?,
+        },
         Native::Rescue { component, table, filter, from } => ChildRequest::Rescue {
             component: component.clone(),
             table: real(table)?,

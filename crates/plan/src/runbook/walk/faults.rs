@@ -56,7 +56,12 @@ impl Walk {
                 texts.extend(native.texts());
                 self.names(file, step, native, faults);
                 if let Some(message) = cannot(native) {
-                    faults.push(self.fault(file, step.line, native.name(), message, NOT_YET));
+                    let hint = match native {
+                        Native::Failover { .. } => "write `failover: {component: database, to: standby}`",
+                        Native::Restore { .. } => "leave `tables` or `into` out",
+                        _ => NOT_YET,
+                    };
+                    faults.push(self.fault(file, step.line, native.name(), message, hint));
                 }
                 if let Native::Run { runbook, section, .. } = native {
                     let path = key_of(file, runbook);
@@ -108,6 +113,7 @@ impl Walk {
             }
             Native::Restore { component, .. }
             | Native::Rescue { component, .. }
+            | Native::Failover { component, .. }
             | Native::Sql { component, .. } => {
                 ("component", vec![component], platform.components.keys().map(String::as_str).collect())
             }
@@ -183,8 +189,11 @@ fn list(names: &[String]) -> Vec<&str> {
 fn cannot(native: &Native) -> Option<String> {
     let name = native.name();
     match native {
-        Native::Failover { .. }
-        | Native::Rotate { .. }
+        Native::Failover { to: None, .. } => Some("`failover` does not say which member takes over".into()),
+        Native::Restore { tables, into: Some(_), .. } if !tables.is_empty() => {
+            Some("tables go into their own database, and not into another place".into())
+        }
+        Native::Rotate { .. }
         | Native::Scale { .. }
         | Native::Rollback { .. }
         | Native::Logs { .. }
@@ -194,9 +203,6 @@ fn cannot(native: &Native) -> Option<String> {
         }
         Native::Exec { service: Some(_), .. } => {
             Some("`exec` inside a service cannot be executed yet".into())
-        }
-        Native::Restore { tables, .. } if !tables.is_empty() => {
-            Some("`restore` of single tables cannot be executed yet".into())
         }
         _ => None,
     }
