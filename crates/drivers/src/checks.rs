@@ -231,7 +231,7 @@ fn look_and_judge(
         body_bytes_max: check.body_limit.map_or(BODY_BYTES_MAX, |limit| limit.0),
         is_body_needed: asks_for(|p| matches!(p, Placeholder::Body(_))),
         is_certificate_needed: asks_for(|p| *p == Placeholder::CertificateExpiration),
-        at: Duration::from_millis(u64::try_from(at.as_millisecond()).unwrap_or_default()),
+        at: Duration::from_nanos(u64::try_from(at.as_nanosecond()).unwrap_or_default()),
     };
     let seen = match look.observe(watcher) {
         Ok(seen) => seen,
