@@ -93,8 +93,9 @@ fn a_server_that_is_gone_or_is_something_else_is_named() {
 #[test]
 fn a_server_that_dies_in_the_middle_fails_the_backup() {
     for diskless in ["yes", "no"] {
-        let mut server = Redis::builder().setting("repl-diskless-sync", diskless).start();
-        // More than the sockets between can hold, and not compressible.
+        // More than the sockets between can hold, and not compressed.
+        let mut server =
+            Redis::builder().setting("repl-diskless-sync", diskless).setting("rdbcompression", "no").start();
         server.cli(&["DEBUG", "POPULATE", "200", "big", "200000"]);
         let source = begin(&component(&server)).unwrap();
         server.kill();
@@ -111,7 +112,8 @@ fn a_server_that_dies_in_the_middle_fails_the_backup() {
 
 #[test]
 fn a_person_can_stop_a_backup_that_waits() {
-    let server = Redis::start_new();
+    // More than the sockets between can hold.
+    let server = Redis::builder().setting("rdbcompression", "no").start();
     server.cli(&["DEBUG", "POPULATE", "200", "big", "200000"]);
     let source = begin(&component(&server)).unwrap();
     server.freeze();
