@@ -1,7 +1,8 @@
-//! A backup that a server hands out as one file: it is taken into scratch, checked there, and goes on from there.
+//! A backup that a server hands out as files: they are taken into scratch, checked there, and go on from there.
 //!
-//! In: a folder that holds the snapshot and what is known of its server. Out: `0`, `0/server.json`, `0/snapshot…`, in
-//! byte order. It never changes them. Read next: `vault.rs`, `etcd.rs`.
+//! In: a folder that holds a snapshot or a dump, and what is known of its server. Out: `0`, `0/server.json`,
+//! `0/snapshot…`, or `0/dump`, `0/dump/3012.dat`, …, in byte order. It never changes them.
+//! Read next: `vault.rs`, `etcd.rs`, `postgres/logical.rs`.
 
 use std::{
     fs::{self, File},
@@ -16,6 +17,7 @@ use muster_repo::{
 };
 use muster_types::{Kind, event::Watcher};
 use serde::{Serialize, de::DeserializeOwned};
+use walkdir::WalkDir;
 
 use crate::{DriverError, files::changed_at};
 
@@ -24,7 +26,7 @@ pub(crate) const SERVER: &str = "server.json";
 
 /// A folder that only its owner may use.
 const MODE_FOLDER: u32 = 0o040_700;
-/// A file that only its owner may use.
+/// A file that only its owner may use: a snapshot or dump holds everything.
 const MODE_FILE: u32 = 0o100_600;
 /// Bytes that are copied between two looks at the watcher.
 const PIECE: usize = 256 * 1024;
@@ -39,17 +41,19 @@ pub(crate) struct FolderSource {
 
 impl Source for FolderSource {
     fn entries(&self) -> Box<dyn Iterator<Item = Result<Entry, SourceError>> + Send> {
-        let folder = self.folder.clone();
-        let names = fs::read_dir(&folder)
-            .and_then(|found| found.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>());
-        let mut names = match names {
-            Ok(names) => names,
-            Err(source) => return Box::new(std::iter::once(Err(SourceError::Read { path: folder, source }))),
-        };
-        names.sort();
-        let root = entry(folder.clone(), PathBuf::from("0"));
-        let files = names.into_iter().map(move |name| entry(folder.join(&name), Path::new("0").join(&name)));
-        Box::new(std::iter::once(root).chain(files))
+        let root = self.folder.clone();
+        let walk = WalkDir::new(&self.folder).follow_links(false).sort_by_file_name();
+        Box::new(walk.into_iter().map(move |item| {
+            let item =
+                item.map_err(|error| SourceError::Read { path: root.clone(), source: error.into() })?;
+            let relative = item.path().strip_prefix(&root).unwrap_or(Path::new(""));
+            let inside = if relative.as_os_str().is_empty() {
+                PathBuf::from("0")
+            } else {
+                Path::new("0").join(relative)
+            };
+            entry(item.path().to_owned(), inside)
+        }))
     }
 
     fn size_bytes(&self) -> Option<u64> {

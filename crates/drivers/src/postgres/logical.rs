@@ -26,7 +26,6 @@ mod reading;
 mod renames;
 mod roles;
 mod snapshot;
-mod source;
 mod witness;
 
 use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, thread};
@@ -42,7 +41,6 @@ use self::{
     programs::Programs,
     reading::{Attempt, Reading},
     snapshot::Snapshot,
-    source::DumpSource,
 };
 use super::{
     address::Address,
@@ -54,7 +52,7 @@ use super::{
     scratch,
     wire::Connection,
 };
-use crate::{DriverError, described::ServerFacts};
+use crate::{DriverError, described::ServerFacts, snapshot::FolderSource};
 
 pub(super) use self::{
     description::NAME as DESCRIPTION,
@@ -117,7 +115,7 @@ fn dump(
     clock: &Arc<dyn Clock>,
     folder: &Path,
     watcher: &dyn Watcher,
-) -> Result<DumpSource, DriverError> {
+) -> Result<FolderSource, DriverError> {
     fs::DirBuilder::new().mode(0o700).create(folder).map_err(|error| failed("make", folder, &error))?;
     let application = format!("muster {:016x}", fastrand::u64(..));
     let mut jobs = jobs();
@@ -160,7 +158,7 @@ fn dump(
             fingerprint,
             size_bytes,
         };
-        return Ok(DumpSource {
+        return Ok(FolderSource {
             folder: folder.to_owned(),
             path: in_server("postgres", &description.database),
             summary,
