@@ -18,8 +18,8 @@ use muster_types::{
 
 use crate::{
     PlanError,
-    restore::{READY_WITHIN, smoke_checks},
-    scope::{Scope, step},
+    restore::smoke_checks,
+    scope::{Scope, start_service, step, stop_service},
 };
 
 /// All steps belong together: after the first failure nothing more is done.
@@ -63,14 +63,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &FailoverOptions) -> Resul
         .filter(|(one, _)| options.members.iter().all(|member| member.service.as_ref() != Some(*one)))
         .collect();
     for (service, _) in services.iter().rev() {
-        let action = Action::StopService { service: (*service).clone() };
-        steps.push(step(
-            format!("stop:{service}"),
-            GROUP,
-            StepClass::Idempotent,
-            format!("stop {service}"),
-            action,
-        ));
+        steps.push(stop_service(GROUP, service));
     }
     steps.extend(fences(name, &old, target, options, &mut notes)?);
     let seen = seen(facts, name);
@@ -93,7 +86,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &FailoverOptions) -> Resul
     } else {
         notes.push(format!("no `on_failover` leads clients to {}: do it by hand", target.name));
     }
-    steps.extend(services.iter().map(|(name, service)| start(name, service)));
+    steps.extend(services.iter().map(|(name, service)| start_service(GROUP, name, service)));
     steps.extend(smoke_checks(scope, GROUP, &mut notes));
     notes.push(format!(
         "`url` of {name} still names its present server: let it name {} afterwards",
@@ -127,12 +120,6 @@ fn fences(
         steps.push(step(format!("fence:{}", member.name), GROUP, StepClass::Destructive, title, action));
     }
     Ok(steps)
-}
-
-fn start(name: &str, service: &Service) -> Step {
-    let within = service.ready_within.unwrap_or(READY_WITHIN);
-    let action = Action::StartService { service: name.to_owned(), within };
-    step(format!("start:{name}"), GROUP, StepClass::Idempotent, format!("start {name}"), action)
 }
 
 fn definition<'a>(scope: Scope<'a>, name: &str) -> Option<&'a PostgresComponent> {

@@ -39,13 +39,11 @@ use crate::{
     objectives::{EffectiveObjective, objectives},
     origin::{check_identity, is_dump, is_taken_over, title_of_load, what_becomes_of},
     reach::{Way, size_bytes, way},
-    scope::{Scope, step},
+    scope::{Scope, start_service, step, stop_service},
 };
 
 /// Room that must stay free beside what a restore writes.
 pub(crate) const SPARE_BYTES: u64 = 16 << 20;
-/// How long a service may take to become ready when the configuration does not say.
-pub(crate) const READY_WITHIN: Span = Span::from_secs(60);
 /// How long a smoke check may take to pass after the start.
 const CHECK_WITHIN: Span = Span::from_secs(60);
 /// The tag of the checks that confirm a recovery.
@@ -243,14 +241,7 @@ fn in_place(
     steps.extend(room(scope, pairs, target));
     steps.extend(server_checks(pairs));
     for (service, _) in services.iter().rev() {
-        let action = Action::StopService { service: (*service).clone() };
-        steps.push(step(
-            format!("stop:{service}"),
-            GROUP,
-            StepClass::Idempotent,
-            format!("stop {service}"),
-            action,
-        ));
+        steps.push(stop_service(GROUP, service));
     }
     steps.extend(takeovers.iter().flat_map(|one| one.before.clone()));
     steps.extend(safety_steps(scope, facts, pairs, notes));
@@ -263,17 +254,7 @@ fn in_place(
         steps.push(swap(pair, pair.layout_in_place(scope)?));
     }
     steps.extend(takeovers.into_iter().flat_map(|one| one.steps));
-    for (service, definition) in &services {
-        let within = definition.ready_within.unwrap_or(READY_WITHIN);
-        let action = Action::StartService { service: (*service).clone(), within };
-        steps.push(step(
-            format!("start:{service}"),
-            GROUP,
-            StepClass::Idempotent,
-            format!("start {service}"),
-            action,
-        ));
-    }
+    steps.extend(services.iter().map(|(service, definition)| start_service(GROUP, service, definition)));
     steps.extend(smoke_checks(scope, GROUP, notes));
     Ok(())
 }

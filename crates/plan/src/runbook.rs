@@ -171,6 +171,23 @@ pub struct When {
     pub answer: String,
 }
 
+impl Step {
+    /// Returns its texts that may hold templates; those of steps in it are theirs.
+    fn texts(&self) -> Vec<&str> {
+        let mut texts: Vec<&str> = self.probe.iter().map(String::as_str).collect();
+        match &self.action {
+            Action::Command { text, cwd, env, .. } => {
+                texts.push(text);
+                texts.extend(cwd.as_deref());
+                texts.extend(env.iter().map(|(_, value)| value.as_str()));
+            }
+            Action::Confirm { text } => texts.push(text),
+            Action::Native(native) => texts.extend(native.texts()),
+        }
+        texts
+    }
+}
+
 impl Runbook {
     /// Returns all steps of the file's own level, in order; steps inside `parallel` and `if` are in those.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use muster_types::{
+    Span,
     backup::{Identity, RunId},
-    config::Platform,
+    config::{Platform, Service},
     facts::{ComponentFacts, Facts},
     plan::{Action, Mode, Plan, Step, StepClass, Verb},
 };
@@ -56,6 +57,22 @@ impl Scope<'_> {
             source: component.source.clone(),
         }
     }
+}
+
+/// How long a service may take to become ready when the configuration does not say.
+const READY_WITHIN: Span = Span::from_secs(60);
+
+/// Makes the step that stops a service.
+pub(crate) fn stop_service(group: &str, service: &str) -> Step {
+    let action = Action::StopService { service: service.to_owned() };
+    step(format!("stop:{service}"), group, StepClass::Idempotent, format!("stop {service}"), action)
+}
+
+/// Makes the step that starts a service and waits until it is ready.
+pub(crate) fn start_service(group: &str, service: &str, definition: &Service) -> Step {
+    let within = definition.ready_within.unwrap_or(READY_WITHIN);
+    let action = Action::StartService { service: service.to_owned(), within };
+    step(format!("start:{service}"), group, StepClass::Idempotent, format!("start {service}"), action)
 }
 
 /// Makes a step of a group.

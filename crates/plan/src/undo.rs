@@ -1,7 +1,7 @@
 //! The plan of `muster restore --undo`: put the data back that the last restore of a component moved aside.
 
 use muster_types::{
-    Span,
+    config::Service,
     facts::Facts,
     place,
     plan::{Action, Holder, KeptData, Plan, StepClass, SwapMove, Verb},
@@ -9,9 +9,11 @@ use muster_types::{
 
 use crate::{
     PlanError,
-    restore::{Beside, READY_WITHIN, beside, is_of, smoke_checks},
-    scope::{Scope, step},
+    restore::{Beside, beside, is_of, smoke_checks},
+    scope::{Scope, start_service, step, stop_service},
 };
+
+const GROUP: &str = "undo";
 
 /// Plans to put back the newest kept data of each of `names`; what stands there now is kept in its turn.
 ///
@@ -29,7 +31,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
                 .ok_or_else(|| PlanError::NothingKept { component: name.clone() })
         })
         .collect::<Result<_, _>>()?;
-    let services: Vec<(&String, Span)> = scope
+    let services: Vec<(&String, &Service)> = scope
         .platform
         .services
         .iter()
@@ -38,15 +40,10 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
             let is_whole = |name: &String| newest.iter().any(|one| one.component == *name && !is_tables(one));
             service.uses.iter().any(is_whole)
         })
-        .map(|(name, service)| (name, service.ready_within.unwrap_or(READY_WITHIN)))
         .collect();
-    let mut steps = Vec::new();
+    let mut steps: Vec<_> = services.iter().rev().map(|(name, _)| stop_service(GROUP, name)).collect();
     let mut add =
-        |id: String, class, title: String, action| steps.push(step(id, "undo", class, title, action));
-    for (service, _) in services.iter().rev() {
-        let action = Action::StopService { service: (*service).clone() };
-        add(format!("stop:{service}"), StepClass::Idempotent, format!("stop {service}"), action);
-    }
+        |id: String, class, title: String, action| steps.push(step(id, GROUP, class, title, action));
     // A server ends the sessions of the database that goes aside.
     for name in newest.iter().filter(|one| one.holder.is_folder()).map(|one| &one.component) {
         let action = Action::CheckUnused { component: name.clone() };
@@ -77,12 +74,9 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
         let title = format!("put back the data of {name} that run {} kept", one.run);
         add(format!("swap:{name}"), StepClass::Destructive, title, action);
     }
-    for (service, within) in services {
-        let action = Action::StartService { service: service.clone(), within };
-        add(format!("start:{service}"), StepClass::Idempotent, format!("start {service}"), action);
-    }
+    steps.extend(services.iter().map(|(name, service)| start_service(GROUP, name, service)));
     let mut notes = Vec::new();
-    steps.extend(smoke_checks(scope, "undo", &mut notes));
+    steps.extend(smoke_checks(scope, GROUP, &mut notes));
     let mut plan = scope.plan(Verb::Undo, facts, steps);
     plan.notes = newest
         .iter()

@@ -28,17 +28,7 @@ struct Known {
 }
 
 fn visit(step: &Step, document: &Document, known: &mut Known, faults: &mut Vec<Fault>, depth: usize) {
-    let mut texts: Vec<&str> = step.probe.iter().map(String::as_str).collect();
-    match &step.action {
-        Action::Command { text, cwd, env, .. } => {
-            texts.push(text);
-            texts.extend(cwd.as_deref());
-            texts.extend(env.iter().map(|(_, value)| value.as_str()));
-        }
-        Action::Confirm { text } => texts.push(text),
-        Action::Native(native) => texts.extend(native.texts()),
-    }
-    for text in texts {
+    for text in step.texts() {
         for expression in expressions(text) {
             if let Some(fault) = judge(&expression, step, document, known) {
                 faults.push(fault);

@@ -7,13 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
-};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::signals;
+use crate::{confirm::is_readable, signals};
 
 /// What came of a question.
 pub(super) enum Typed {
@@ -77,17 +73,5 @@ impl Drop for Quiet {
         if let Some(before) = &self.0 {
             tcsetattr(io::stdin(), OptionalActions::Now, before).ok();
         }
-    }
-}
-
-/// Whether a line can be read; waits a tenth of a second.
-fn is_readable() -> io::Result<bool> {
-    let stdin = io::stdin();
-    let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
-    let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-    match poll(&mut waiting, Some(&moment)) {
-        Ok(count) => Ok(count > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }

@@ -44,36 +44,21 @@ impl Walk {
         faults: &mut Vec<Fault>,
         open: &mut Vec<(String, Option<String>)>,
     ) {
-        let mut texts: Vec<&str> = step.probe.iter().map(String::as_str).collect();
-        match &step.action {
-            Action::Command { text, cwd, env, .. } => {
-                texts.push(text);
-                texts.extend(cwd.as_deref());
-                texts.extend(env.iter().map(|(_, value)| value.as_str()));
+        if let Action::Native(native) = &step.action {
+            self.names(file, step, native, faults);
+            if let Some((message, hint)) = cannot(native) {
+                faults.push(self.fault(file, step.line, native.name(), message, hint));
             }
-            Action::Confirm { text } => texts.push(text),
-            Action::Native(native) => {
-                texts.extend(native.texts());
-                self.names(file, step, native, faults);
-                if let Some(message) = cannot(native) {
-                    let hint = match native {
-                        Native::Failover { .. } => "write `failover: {component: database, to: standby}`",
-                        Native::Restore { .. } => "leave `tables` or `into` out",
-                        _ => NOT_YET,
-                    };
-                    faults.push(self.fault(file, step.line, native.name(), message, hint));
-                }
-                if let Native::Run { runbook, section, .. } = native {
-                    let path = key_of(file, runbook);
-                    self.inner_section(file, step, (&path, section.as_deref()), faults);
-                    open.push((path, section.clone()));
-                }
-                for inner in native.inner() {
-                    self.look_at(file, inner, faults, open);
-                }
+            if let Native::Run { runbook, section, .. } = native {
+                let path = key_of(file, runbook);
+                self.inner_section(file, step, (&path, section.as_deref()), faults);
+                open.push((path, section.clone()));
+            }
+            for inner in native.inner() {
+                self.look_at(file, inner, faults, open);
             }
         }
-        for text in texts {
+        for text in step.texts() {
             for expression in template::expressions(text) {
                 if let Some((message, hint)) = self.template(&expression) {
                     faults.push(self.fault(file, step.line, expression.trim(), message, &hint));
@@ -185,25 +170,29 @@ fn list(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
-/// Says why a step cannot be executed; nothing when it can.
-fn cannot(native: &Native) -> Option<String> {
+/// Says why a step cannot be executed, and what to do instead; nothing when it can.
+fn cannot(native: &Native) -> Option<(String, &'static str)> {
     let name = native.name();
-    match native {
-        Native::Failover { to: None, .. } => Some("`failover` does not say which member takes over".into()),
-        Native::Restore { tables, into: Some(_), .. } if !tables.is_empty() => {
-            Some("tables go into their own database, and not into another place".into())
-        }
+    Some(match native {
+        Native::Failover { to: None, .. } => (
+            "`failover` does not say which member takes over".into(),
+            "write `failover: {component: database, to: standby}`",
+        ),
+        Native::Restore { tables, into: Some(_), .. } if !tables.is_empty() => (
+            "tables go into their own database, and not into another place".into(),
+            "leave `tables` or `into` out",
+        ),
         Native::Rotate { .. }
         | Native::Scale { .. }
         | Native::Rollback { .. }
         | Native::Logs { .. }
-        | Native::Redis { .. } => Some(format!("`{name}` cannot be executed yet")),
+        | Native::Redis { .. } => (format!("`{name}` cannot be executed yet"), NOT_YET),
         Native::Notify { .. } => {
-            Some("`notify` cannot be executed: muster.yaml has nowhere to send to".into())
+            ("`notify` cannot be executed: muster.yaml has nowhere to send to".into(), NOT_YET)
         }
         Native::Exec { service: Some(_), .. } => {
-            Some("`exec` inside a service cannot be executed yet".into())
+            ("`exec` inside a service cannot be executed yet".into(), NOT_YET)
         }
-        _ => None,
-    }
+        _ => return None,
+    })
 }
