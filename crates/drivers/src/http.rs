@@ -25,10 +25,11 @@ use ureq::{
 };
 
 use self::socket::{NoResolver, SocketConnector};
-use crate::DriverError;
+use crate::{
+    DriverError,
+    trust::{self, SYSTEM_ROOTS, unreadable},
+};
 
-/// Where the system keeps the certificates that it trusts.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// A server that takes longer to accept a connection is not there.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The longest silence inside one request: a leader may be looked for meanwhile.
@@ -231,7 +232,7 @@ fn tls_config(tls: &TlsFiles) -> Result<TlsConfig, DriverError> {
     let client = match (&tls.cert_file, &tls.key_file) {
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate)?;
-            let pem = read(key)?;
+            let pem = fs::read(key).map_err(|error| unreadable(key, &error.to_string()))?;
             let key = PrivateKey::from_pem(&pem).map_err(|error| unreadable(key, &error.to_string()))?;
             Some(ClientCert::new_with_certs(&chain, key))
         }
@@ -244,22 +245,8 @@ fn tls_config(tls: &TlsFiles) -> Result<TlsConfig, DriverError> {
     Ok(TlsConfig::builder().root_certs(roots).client_cert(client).build())
 }
 
+/// Reads a file's certificates into the words of the HTTP client.
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, DriverError> {
-    let pem = read(path)?;
-    let found: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if found.is_empty() { Err(unreadable(path, "there is no certificate in it")) } else { Ok(found) }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, DriverError> {
-    fs::read(path).map_err(|error| unreadable(path, &error.to_string()))
-}
-
-fn unreadable(path: &Path, why: &str) -> DriverError {
-    DriverError::new(Kind::Config, format!("{} cannot be used: {why}", path.display()))
-        .with_hint("name a file in PEM that Muster may read")
+    let found = trust::certificates(path)?;
+    Ok(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
 }

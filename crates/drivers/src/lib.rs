@@ -1,5 +1,6 @@
 //! What Muster knows about each kind of component, service and check.
 
+mod address;
 pub mod checks;
 pub mod command;
 pub mod component;
@@ -21,11 +22,13 @@ mod scratch;
 pub mod server;
 pub mod services;
 mod snapshot;
+mod socket;
 mod space;
 mod sql;
 pub mod sqlite;
 pub mod swap;
 pub mod tables;
+mod trust;
 pub mod vault;
 
 pub use error::DriverError;

@@ -2,9 +2,11 @@
 //!
 //! An empty store is an error here and not a failed handshake later, because only here it is known why it is empty.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::CertificateDer;
+
+use crate::trust;
 
 /// Returns the certificates that are trusted; the error is a reason for people.
 pub(super) fn trusted(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -19,10 +21,5 @@ pub(super) fn trusted(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>,
         }
         return Ok(found.certs);
     };
-    let cannot = |why: String| format!("cannot use the certificates in {}: {why}", path.display());
-    let content = fs::read(path).map_err(|error| cannot(error.to_string()))?;
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&content)
-        .collect::<Result<_, _>>()
-        .map_err(|error| cannot(error.to_string()))?;
-    if found.is_empty() { Err(cannot("there is none in it".to_owned())) } else { Ok(found) }
+    trust::certificates(path).map_err(|error| error.to_string())
 }

@@ -8,9 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_types::{Kind, Secret, config::MissingSecret};
+use muster_types::{Secret, config::MissingSecret};
 
-use crate::DriverError;
+use crate::{
+    DriverError,
+    address::{decode, read_port, split_port, wrong},
+};
 
 /// The port when the URL names none.
 const PORT: u16 = 5432;
@@ -69,7 +72,7 @@ impl Address {
                 "name the one server that backups are taken from",
             ));
         }
-        let (host, port) = split_port(place)?;
+        let (host, port) = split_port(place, PORT)?;
         let user = decode(user)?;
         let user = if user.is_empty() { "postgres".into() } else { user };
         let database = decode(database)?;
@@ -112,7 +115,7 @@ impl Address {
             let value = decode(value)?;
             match name {
                 "host" => self.host = value,
-                "port" => self.port = read_port(&value)?,
+                "port" => self.port = read_port(&value, PORT)?,
                 "user" => self.user = value,
                 "dbname" => self.database = value,
                 "password" => {
@@ -217,56 +220,6 @@ fn tls_mode(text: &str) -> Result<TlsMode, DriverError> {
             "write disable, prefer, require, verify-ca or verify-full",
         )),
     }
-}
-
-/// Splits `host:port`; a host with colons stands in brackets.
-fn split_port(place: &str) -> Result<(&str, u16), DriverError> {
-    if let Some(rest) = place.strip_prefix('[') {
-        let (host, after) = rest
-            .split_once(']')
-            .ok_or_else(|| wrong(format!("`{place}` lacks its `]`"), "write `[::1]:5432`"))?;
-        let port = after.strip_prefix(':').map_or(Ok(PORT), read_port)?;
-        return Ok((host, port));
-    }
-    match place.rsplit_once(':') {
-        Some((host, port)) => Ok((host, read_port(port)?)),
-        None => Ok((place, PORT)),
-    }
-}
-
-fn read_port(text: &str) -> Result<u16, DriverError> {
-    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-        wrong(format!("`{text}` is not a port"), "write a number from 1 to 65535, or leave it out for 5432")
-    })
-}
-
-/// Replaces `%41` by `A`.
-fn decode(text: &str) -> Result<String, DriverError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        if *first != b'%' {
-            bytes.push(*first);
-            rest = after;
-            continue;
-        }
-        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
-        // The text may be a password: it is not repeated.
-        let byte = byte.ok_or_else(|| {
-            wrong(
-                "a `%` in the URL is not followed by two hex digits".into(),
-                "write `%25` for a percent sign",
-            )
-        })?;
-        bytes.push(byte);
-        rest = &after[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("the URL is not UTF-8".into(), "write it in UTF-8"))
-}
-
-fn wrong(message: String, hint: &str) -> DriverError {
-    DriverError::new(Kind::Config, message).with_hint(hint)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! `prefer` and `require` encrypt and trust anybody (as libpq does without `sslrootcert`); `verify-ca` checks the
 //! chain, `verify-full` the name too. It never falls back to plain text where `sslmode` forbids it.
 
-use std::{fs, net::TcpStream, path::Path, sync::Arc};
+use std::{net::TcpStream, path::Path, sync::Arc};
 
 use muster_types::Kind;
 use rustls::{
@@ -14,17 +14,15 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
 use super::address::{Address, TlsMode};
-use crate::DriverError;
-
-/// What `sslrootcert=system` stands for.
-pub(super) const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
-
-/// A TLS stream over TCP.
-pub(super) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+use crate::{
+    DriverError,
+    socket::TlsStream,
+    trust::{SYSTEM_ROOTS, certificates, private_key, unreadable},
+};
 
 /// Makes the TLS session; the handshake happens with the first byte.
 pub(super) fn wrap(stream: TcpStream, address: &Address) -> Result<TlsStream, DriverError> {
@@ -38,9 +36,9 @@ pub(super) fn wrap(stream: TcpStream, address: &Address) -> Result<TlsStream, Dr
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
-            let key =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error.to_string()))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| unusable(address, error))?
+            builder
+                .with_client_auth_cert(chain, private_key(key)?)
+                .map_err(|error| unusable(address, error))?
         }
     };
     let name = ServerName::try_from(address.host.clone()).map_err(|error| {
@@ -70,22 +68,6 @@ fn verifier(
         return Ok(strict);
     }
     Ok(Arc::new(Lenient { provider, chain: Some(strict) }))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DriverError> {
-    let content = fs::read(path).map_err(|error| unreadable(path, &error.to_string()))?;
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&content)
-        .collect::<Result<_, _>>()
-        .map_err(|error| unreadable(path, &error.to_string()))?;
-    if found.is_empty() {
-        return Err(unreadable(path, "there is no certificate in it"));
-    }
-    Ok(found)
-}
-
-fn unreadable(path: &Path, why: &str) -> DriverError {
-    DriverError::new(Kind::Config, format!("cannot use {}: {why}", path.display()))
-        .with_hint("name a readable file in PEM form")
 }
 
 fn unusable(address: &Address, error: Error) -> DriverError {

@@ -30,14 +30,17 @@ use postgres_protocol::{
     },
 };
 
-pub(super) use self::socket::Stopper;
-use self::socket::{Stream, connect, is_pause};
+use self::socket::connect;
 use super::{
     address::Address,
     lsn::POSITION,
     refusal::{self, Said},
 };
-use crate::DriverError;
+pub(super) use crate::socket::Stopper;
+use crate::{
+    DriverError,
+    socket::{Stream, is_pause},
+};
 
 /// What the server calls our sessions.
 pub(super) const APPLICATION: &str = "muster";

@@ -5,9 +5,12 @@
 
 use std::{fmt, path::PathBuf};
 
-use muster_types::{Kind, Secret, config::MissingSecret};
+use muster_types::{Secret, config::MissingSecret};
 
-use crate::DriverError;
+use crate::{
+    DriverError,
+    address::{decode, split_port, wrong},
+};
 
 /// The port when the URL names none.
 const PORT: u16 = 6379;
@@ -61,7 +64,7 @@ impl Address {
         if place.contains(',') {
             return Err(wrong("the URL names several hosts".into(), "name the one server that is meant"));
         }
-        let (host, port) = split_port(place)?;
+        let (host, port) = split_port(place, PORT)?;
         if host.is_empty() {
             return Err(wrong("the URL names no host".into(), SAMPLE));
         }
@@ -125,56 +128,6 @@ fn read_options(query: &str, has_tls: bool) -> Result<Option<Tls>, DriverError> 
         _ => return Err(wrong("`cert` and `key` belong together".into(), "give both")),
     };
     Ok(has_tls.then_some(Tls { roots, client }))
-}
-
-/// Splits `host:port`; a host with colons stands in brackets.
-fn split_port(place: &str) -> Result<(&str, u16), DriverError> {
-    if let Some(rest) = place.strip_prefix('[') {
-        let (host, after) = rest
-            .split_once(']')
-            .ok_or_else(|| wrong(format!("`{place}` lacks its `]`"), "write `[::1]:6379`"))?;
-        let port = after.strip_prefix(':').map_or(Ok(PORT), read_port)?;
-        return Ok((host, port));
-    }
-    match place.rsplit_once(':') {
-        Some((host, port)) => Ok((host, read_port(port)?)),
-        None => Ok((place, PORT)),
-    }
-}
-
-fn read_port(text: &str) -> Result<u16, DriverError> {
-    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-        wrong(format!("`{text}` is not a port"), "write a number from 1 to 65535, or leave it out for 6379")
-    })
-}
-
-/// Replaces `%41` by `A`.
-fn decode(text: &str) -> Result<String, DriverError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        if *first != b'%' {
-            bytes.push(*first);
-            rest = after;
-            continue;
-        }
-        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
-        // The text may be a password: it is not repeated.
-        let byte = byte.ok_or_else(|| {
-            wrong(
-                "a `%` in the URL is not followed by two hex digits".into(),
-                "write `%25` for a percent sign",
-            )
-        })?;
-        bytes.push(byte);
-        rest = after.get(2..).unwrap_or_default();
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("the URL is not UTF-8".into(), "write it in UTF-8"))
-}
-
-fn wrong(message: String, hint: &str) -> DriverError {
-    DriverError::new(Kind::Config, message).with_hint(hint)
 }
 
 #[cfg(test)]

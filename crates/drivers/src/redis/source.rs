@@ -15,11 +15,10 @@ use muster_types::{Kind, Timestamp};
 use super::{
     description::{Description, RDB},
     rdb::Contents,
-    socket::Stopper,
     stream::{Judged, Judgement, RdbStream, told},
     witness,
 };
-use crate::DriverError;
+use crate::{DriverError, socket::Stopper};
 
 const MODE_FOLDER: u32 = 0o040_700;
 const MODE_FILE: u32 = 0o100_600;

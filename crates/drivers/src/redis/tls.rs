@@ -6,19 +6,14 @@
 use std::{net::TcpStream, path::Path, sync::Arc};
 
 use muster_types::Kind;
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::ServerName};
 
 use super::address::{Address, Tls};
-use crate::DriverError;
-
-/// The certificates that a Debian host trusts.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
-
-/// A TLS stream over TCP.
-pub(super) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+use crate::{
+    DriverError,
+    socket::TlsStream,
+    trust::{SYSTEM_ROOTS, certificates, private_key, unreadable},
+};
 
 /// Begins TLS on a stream that still blocks for as long as a login may take.
 pub(super) fn wrap(stream: TcpStream, address: &Address, tls: &Tls) -> Result<TlsStream, DriverError> {
@@ -36,9 +31,9 @@ pub(super) fn wrap(stream: TcpStream, address: &Address, tls: &Tls) -> Result<Tl
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
-            let key =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error.to_string()))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| unusable(address, &error))?
+            builder
+                .with_client_auth_cert(chain, private_key(key)?)
+                .map_err(|error| unusable(address, &error))?
         }
     };
     let name = ServerName::try_from(address.host.clone()).map_err(|_| {
@@ -54,21 +49,6 @@ pub(super) fn wrap(stream: TcpStream, address: &Address, tls: &Tls) -> Result<Tl
         })?;
     }
     Ok(session)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DriverError> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<_, _>>)
-        .map_err(|error| unreadable(path, &error.to_string()))?;
-    if found.is_empty() {
-        return Err(unreadable(path, "there is no certificate in it"));
-    }
-    Ok(found)
-}
-
-fn unreadable(path: &Path, why: &str) -> DriverError {
-    DriverError::new(Kind::Config, format!("cannot use {}: {why}", path.display()))
-        .with_hint("name a readable file in PEM form")
 }
 
 fn unusable(address: &Address, error: &rustls::Error) -> DriverError {

@@ -13,12 +13,11 @@ use std::{
 
 use muster_types::{Kind, event::Watcher};
 
-use super::{
-    address::Address,
-    refusal,
-    socket::{self, Stopper, Stream},
+use super::{address::Address, refusal, socket};
+use crate::{
+    DriverError,
+    socket::{Stopper, Stream, is_pause},
 };
-use crate::DriverError;
 
 /// A server that forks a large process may be silent for seconds; one that says nothing for this long is gone.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
@@ -196,7 +195,7 @@ impl Connection {
         loop {
             match self.stream.read(buffer) {
                 Ok(count) => return Ok(count),
-                Err(error) if socket::is_pause(&error) => self.pause(watcher, Some(deadline))?,
+                Err(error) if is_pause(&error) => self.pause(watcher, Some(deadline))?,
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 Err(error) => return Err(self.lost(&error)),
             }
@@ -282,7 +281,7 @@ impl Connection {
         match result {
             Ok(0) => Err(self.lost(&ErrorKind::UnexpectedEof.into())),
             Ok(_) => Ok(()),
-            Err(error) if socket::is_pause(&error) => self.pause(watcher, deadline),
+            Err(error) if is_pause(&error) => self.pause(watcher, deadline),
             Err(error) => Err(self.lost(&error)),
         }
     }

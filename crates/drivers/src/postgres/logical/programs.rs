@@ -14,12 +14,12 @@ use super::super::{
     address::{Address, TlsMode},
     binaries::{Binaries, diverting},
     refusal::quoted,
-    tls::SYSTEM_ROOTS,
     verify::told,
 };
 use crate::{
     DriverError,
     command::{Ended, Invocation},
+    trust::SYSTEM_ROOTS,
 };
 
 /// Texts by which the server says that its own files are damaged; the programs do not hand on its codes.
