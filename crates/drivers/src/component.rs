@@ -18,7 +18,7 @@ use muster_types::{
     config::{Assertion, Component},
     event::Watcher,
     facts::ComponentFacts,
-    failover::MemberFacts,
+    failover::{MemberFacts, ReplicaFacts, Way},
     plan::{SwapMove, Takeover},
     rescue::{RowSelection, RowsFound, TriggerUse},
     tables::{TableFacts, TablesDone},
@@ -29,7 +29,7 @@ use crate::{
     DriverError,
     described::ServerFacts,
     etcd::EtcdDriver,
-    failover::{Closed, PromotedMember, no_members},
+    failover::{Closed, ElectedReplica, PromotedMember, no_members},
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
     postgres::PostgresDriver,
@@ -316,6 +316,30 @@ pub trait ComponentDriver: Send + Sync {
         _end: Option<Lsn>,
         _watcher: &dyn Watcher,
     ) -> Result<PromotedMember, DriverError> {
+        Err(no_members())
+    }
+
+    /// Asks a replica of the component's cluster, and the cluster, how they stand; `None` for a kind whose servers do not
+    /// vote: ask [`Self::members`] then. `wanted` is an address or an id.
+    ///
+    /// # Errors
+    /// `Input`: the cluster has no such node. `Config`: it is no cluster. `Unavailable`: nobody answers. `Interrupted`.
+    fn replica(&self, _wanted: &str, _watcher: &dyn Watcher) -> Result<Option<ReplicaFacts>, DriverError> {
+        Ok(None)
+    }
+
+    /// Makes a replica the primary of its slots, in the first of these ways that succeeds, and waits until it is.
+    ///
+    /// May be repeated: one that is a primary already is told as it stands.
+    ///
+    /// # Errors
+    /// `Conflict`: the cluster did not agree. `Unavailable`: it does not answer. `Interrupted`.
+    fn promote_replica(
+        &self,
+        _replica: &str,
+        _ways: &[Way],
+        _watcher: &dyn Watcher,
+    ) -> Result<ElectedReplica, DriverError> {
         Err(no_members())
     }
 

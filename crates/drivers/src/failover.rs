@@ -3,7 +3,7 @@
 //! The engine gets these from [`crate::component::ComponentDriver`]. This module never asks a server.
 //! Read next: `postgres/failover.rs`.
 
-use muster_types::{Kind, Lsn, Timestamp};
+use muster_types::{Kind, Lsn, Timestamp, failover::Way};
 
 use crate::DriverError;
 
@@ -29,11 +29,22 @@ pub struct PromotedMember {
     pub warnings: Vec<String>,
 }
 
+/// A replica of a Redis Cluster that has become a primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElectedReplica {
+    /// In which way; `None`: it was a primary already.
+    pub way: Option<Way>,
+    /// The slots that it serves.
+    pub slots: u32,
+    /// What a person should know, one line each.
+    pub warnings: Vec<String>,
+}
+
 /// The answer of a component that is no cluster of several servers.
 pub(crate) fn no_members() -> DriverError {
     DriverError::new(
         Kind::Config,
-        "only components of kind `postgres` with `members` have a standby to promote",
+        "only components of kind `postgres` with `members`, or of kind `redis` in a cluster, have a standby to promote",
     )
     .with_hint("name the servers of its cluster under `members:`, or restore it with `muster restore`")
 }

@@ -14,6 +14,7 @@
 
 mod address;
 mod binaries;
+mod cluster;
 mod crc64;
 mod description;
 mod info;
@@ -52,6 +53,7 @@ use muster_types::{
     config::RedisComponent,
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
+    failover::{ReplicaFacts, Way},
     place::in_server,
     plan::SwapMove,
 };
@@ -71,6 +73,7 @@ use crate::{
     DriverError,
     component::{ComponentDriver, Verification, Verified},
     described::ServerFacts,
+    failover::ElectedReplica,
     look::Look,
     server::ServerPlaces,
     swap,
@@ -269,6 +272,19 @@ impl ComponentDriver for RedisDriver {
 
     fn server(&self) -> Option<&dyn ServerPlaces> {
         Some(self)
+    }
+
+    fn replica(&self, wanted: &str, watcher: &dyn Watcher) -> Result<Option<ReplicaFacts>, DriverError> {
+        cluster::replica(&self.address, wanted, watcher).map(Some)
+    }
+
+    fn promote_replica(
+        &self,
+        replica: &str,
+        ways: &[Way],
+        watcher: &dyn Watcher,
+    ) -> Result<ElectedReplica, DriverError> {
+        cluster::promote(&self.address, replica, ways, watcher)
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

@@ -182,7 +182,8 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
             | Action::Unseal { component }
             | Action::TakeOver { component, .. }
             | Action::Fence { component, .. }
-            | Action::Promote { component, .. } => {
+            | Action::Promote { component, .. }
+            | Action::PromoteReplica { component, .. } => {
                 want(format!("component-{component}"), true);
             }
             Action::ReleaseKept { kept } => want(format!("component-{}", kept.component), true),

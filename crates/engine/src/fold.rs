@@ -148,6 +148,9 @@ fn apply(record: &mut RunRecord, event: &Event) {
         What::Promoted { promoted } => {
             report.failover.get_or_insert_default().promoted = Some(promoted.clone());
         }
+        What::ReplicaPromoted { promoted } => {
+            report.failover.get_or_insert_default().replica = Some(promoted.clone());
+        }
         What::Script { what } => script::apply(report, event.at, what),
         What::Checked { result } => report.checks.push(result.clone()),
         What::RunEnded { outcome } => {

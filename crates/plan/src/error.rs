@@ -178,6 +178,22 @@ pub enum PlanError {
         /// Whether something answers there.
         answers: bool,
     },
+    /// Too few primaries of a Redis Cluster are left to agree on another one.
+    #[error(
+        "only {alive} of {primaries} primaries of `{component}` can vote: nothing but a word would keep {member} out"
+    )]
+    NoMajority {
+        /// The component.
+        component: String,
+        /// The primary that would be replaced.
+        member: String,
+        /// Those that can vote.
+        alive: u32,
+        /// All with slots.
+        primaries: u32,
+        /// Whether something answers there.
+        answers: bool,
+    },
     /// The role lacks a right.
     #[error("the role of {member} lacks rights for a failover")]
     MayNot {
@@ -216,6 +232,7 @@ impl Explain for PlanError {
             | Self::NoOldPrimary { .. }
             | Self::OtherCluster { .. }
             | Self::NoFence { .. }
+            | Self::NoMajority { .. }
             | Self::MayNot { .. }
             | Self::OtherShape { .. } => Kind::Conflict,
             Self::NoPlace { .. } => Kind::Config,
@@ -273,6 +290,14 @@ impl Explain for PlanError {
             }
             Self::NoFence { member, .. } => format!(
                 "give {member} a `service` that Muster can stop; or make sure that it is off, and say who did it and how: `--fenced-by \"ada: power cut\"`"
+            ),
+            Self::NoMajority { answers: true, member, .. } => {
+                format!(
+                    "{member} answers, so it runs: stop it on its host, or bring other primaries back first"
+                )
+            }
+            Self::NoMajority { member, .. } => format!(
+                "bring other primaries back first; or make sure that {member} is off, and say who did it and how: `--fenced-by \"ada: power cut\"`"
             ),
             Self::MayNot { mend, .. } => mend.clone(),
             Self::NothingKept { .. } => "list the runs with `muster runs`".into(),

@@ -6,7 +6,10 @@
 //! 3. the standby gets what the old one had, becomes the primary, and has written before it counts as one;
 //! 4. clients are led there, and writers start again.
 //!
-//! It never plans a promotion beside a server that may still take writes. Read next: `restore.rs`.
+//! It never plans a promotion beside a server that may still take writes. Read next: `failover/replica.rs` for a Redis
+//! Cluster, `restore.rs`.
+
+pub mod replica;
 
 use muster_types::{
     Lsn, Timestamp,

@@ -20,8 +20,10 @@ use tempfile::TempDir;
 
 use crate::{free_port, wait_for};
 
+mod cluster;
 mod content;
 
+pub use cluster::RedisCluster;
 pub use content::RedisWriter;
 
 const PROGRAM: &str = "/usr/bin/redis-server";

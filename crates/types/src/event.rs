@@ -13,7 +13,7 @@ use crate::{
     check::CheckResult,
     explain::Kind,
     facts::ProofFact,
-    failover::{Fenced, Promoted},
+    failover::{Fenced, Promoted, PromotedReplica},
     plan::{KeptData, Plan, StepClass},
     rescue::RowsFound,
     tables::TablesDone,
@@ -130,6 +130,11 @@ pub enum What {
         /// Which, and what was lost.
         promoted: Promoted,
     },
+    /// A replica of a Redis Cluster is the primary of its slots now.
+    ReplicaPromoted {
+        /// Which, and in which way.
+        promoted: PromotedReplica,
+    },
     /// A swap kept the old data.
     DataKept {
         /// What and where.
@@ -198,6 +203,7 @@ impl What {
             | Self::TablesReplaced { .. }
             | Self::Fenced { .. }
             | Self::Promoted { .. }
+            | Self::ReplicaPromoted { .. }
             | Self::RunEnded { .. } => {}
         }
     }

@@ -2,8 +2,11 @@
 //!
 //! Made by the driver that asks the servers; kept in the journal. This module never asks one.
 
+mod replica;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::replica::{PromotedReplica, ReplicaFacts, Way};
 use crate::{Lsn, Timestamp};
 
 /// One server of a cluster, as it answered.
@@ -133,4 +136,7 @@ pub struct Failover {
     pub fenced: Vec<Fenced>,
     /// What has become the primary.
     pub promoted: Option<Promoted>,
+    /// The replica of a Redis Cluster that has become a primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<PromotedReplica>,
 }

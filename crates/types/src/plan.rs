@@ -3,7 +3,7 @@
 //! The planner makes it, `--dry-run` shows it, `--json` prints it, the executor takes it, the journal keeps it, and
 //! `resume` reads it back. It holds names and paths, never secrets. The executor decides nothing that stands open here.
 //!
-//! This module never executes.
+//! It is one thing: what a plan can hold is the list of its actions. It never executes.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::{
     Span, Timestamp,
     backup::{BackupId, Identity, RunId, Witness},
     config::Assertion,
-    failover::Fence,
+    failover::{Fence, Way},
     objective::ObjectiveRow,
     rescue::{RowSelection, TriggerUse},
     script::ScriptSource,
@@ -347,6 +347,23 @@ pub enum Action {
         seen: Option<(Lsn, Timestamp)>,
         /// Commands that make a standby of the old primary again, for the report.
         rebuild: Vec<String>,
+    },
+    /// Makes a replica of a Redis Cluster the primary of its slots, in the first of these ways that succeeds.
+    PromoteReplica {
+        /// The component.
+        component: String,
+        /// Where the replica is.
+        replica: String,
+        /// Where its primary is.
+        primary: String,
+        /// The ways, in their order.
+        ways: Vec<Way>,
+        /// Since when it had not heard of its primary, in seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        silent_seconds: Option<u64>,
+        /// Who has said that the primary is off, and how.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fenced_by: Option<String>,
     },
     /// Leads clients to the new primary, by the component's own command.
     SwitchClients {

@@ -102,7 +102,7 @@ pub(crate) struct RescueArgs {
 pub(crate) struct FailoverArgs {
     /// The component
     pub component: String,
-    /// The member that becomes the primary
+    /// The member that becomes the primary; in a Redis Cluster the replica's address or id
     #[arg(long, value_name = "MEMBER")]
     pub to: String,
     /// Who has made sure that the old primary is off, and how: `ada: power cut at the socket`. Kept in the journal

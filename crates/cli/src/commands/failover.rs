@@ -1,7 +1,7 @@
 //! `muster failover`: a standby becomes the primary, after the old one is kept out.
 
 use muster_engine::{execute, survey, world::World};
-use muster_plan::failover::{FailoverOptions, plan};
+use muster_plan::failover::{FailoverOptions, plan, replica};
 use muster_types::{
     Kind,
     backup::RunId,
@@ -50,12 +50,18 @@ pub(crate) fn make_plan(
     args.fenced_by.as_deref().map(refuse_empty).transpose()?;
     let names = app::component_names(world, std::slice::from_ref(&args.component))?;
     app::refuse_missing_secrets(&world.platform, &names, &names)?;
-    let members = world.component(&args.component)?.members(progress)?;
+    let driver = world.component(&args.component)?;
+    let replica = driver.replica(&args.to, progress)?;
+    let members = if replica.is_none() { driver.members(progress)? } else { Vec::new() };
     let facts = survey::survey(world, &names)?;
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, if args.drill { Mode::Drill } else { Mode::Live });
-    let options = FailoverOptions { to: args.to.clone(), members, fenced_by: args.fenced_by.clone() };
-    let plan = plan(scope, &facts, &options)?;
+    let plan = if let Some(replica) = replica {
+        replica::plan(scope, &facts, &replica, args.fenced_by.as_deref())?
+    } else {
+        let options = FailoverOptions { to: args.to.clone(), members, fenced_by: args.fenced_by.clone() };
+        plan(scope, &facts, &options)?
+    };
     Ok((request.run, plan))
 }
 

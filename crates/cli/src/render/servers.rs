@@ -4,7 +4,7 @@
 
 use muster_plan::failover::OPEN;
 use muster_types::{
-    failover::{Failover, Fence, Fenced, Loss, Promoted},
+    failover::{Failover, Fence, Fenced, Loss, Promoted, PromotedReplica, Way},
     place,
     report::RunReport,
     rescue::{Rescue, RowRole, shown},
@@ -92,9 +92,33 @@ fn tables(done: &TablesDone) -> String {
     text
 }
 
+/// Shows which replica is a primary now, and what may be lost.
+fn replica(promoted: &PromotedReplica) -> String {
+    let PromotedReplica { replica, primary, slots, .. } = promoted;
+    let way = promoted.way.map_or("it was that already".to_owned(), |way| way.command().join(" "));
+    let mut text = format!("primary: {replica}, of {slots} slots, in place of {primary} ({way})\n");
+    let silent = promoted
+        .silent_seconds
+        .map_or(String::new(), |seconds| format!("; it had not heard of it for {seconds} s"));
+    let lost = match promoted.way {
+        Some(Way::Plain) => {
+            "none: the old primary held its clients until the new one had everything".to_owned()
+        }
+        Some(Way::Force | Way::Takeover) => {
+            format!("not known: what the old primary acknowledged and had not sent{silent}")
+        }
+        None => "not known: it was promoted by somebody else, or in a run that was killed".to_owned(),
+    };
+    push(&mut text, format_args!("lost: {lost}\n"));
+    if let Some(word) = &promoted.fenced_by {
+        push(&mut text, format_args!("no majority has voted; the old primary is off, says {word}\n"));
+    }
+    text
+}
+
 /// Shows what was kept out, what is the primary now, what was lost, and how the old one comes back.
 fn failover(failover: &Failover) -> String {
-    let mut text = String::new();
+    let mut text = failover.replica.as_ref().map(replica).unwrap_or_default();
     for Fenced { member, fence, end, .. } in &failover.fenced {
         let by = match fence {
             Fence::Service { service } => format!("its service {service} is stopped"),

@@ -1,5 +1,7 @@
 //! Redis from outside: back up, prove, destroy, come back, undo; kills; a folder that a stopped server starts from.
 
+mod cluster;
+
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use muster_testkit::{Outcome, Redis, Sandbox, redis::Builder, wait_for};

@@ -78,6 +78,7 @@ impl Executor<'_> {
             | Action::ReturnTables { .. }
             | Action::Fence { .. }
             | Action::Promote { .. }
+            | Action::PromoteReplica { .. }
             | Action::SwitchClients { .. } => self.in_server(&step.action),
             Action::Swap { component, holder, moves } => self.swap(component, *holder, moves),
             Action::Check { check, within } => self.check(check, *within),
@@ -122,6 +123,7 @@ impl Executor<'_> {
             }
             Action::Fence { component, member, fence } => self.fence(component, member, fence),
             Action::Promote { .. } => self.promote(action),
+            Action::PromoteReplica { .. } => self.promote_replica(action),
             Action::SwitchClients { component, member } => self.switch_clients(component, member),
             _ => self.tables(action),
         }

@@ -14,7 +14,7 @@ use muster_drivers::{DriverError, component::ComponentDriver};
 use muster_types::{
     Explain, Kind, Lsn, Timestamp,
     event::{Event, What},
-    failover::{Fence, Fenced, Loss, MemberState, Promoted},
+    failover::{Fence, Fenced, Loss, MemberState, Promoted, PromotedReplica, Way},
     plan::Action,
 };
 
@@ -129,6 +129,31 @@ impl Executor<'_> {
             .map(|one| What::Warning { message: format!("{component}: {one}") })
             .collect();
         events.push(What::Promoted { promoted });
+        Ok(StepEffect { summary: Some(summary), events })
+    }
+
+    pub(super) fn promote_replica(&self, action: &Action) -> Result<StepEffect, EngineError> {
+        let Action::PromoteReplica { component, replica, primary, ways, silent_seconds, fenced_by } = action
+        else {
+            return Ok(StepEffect::default());
+        };
+        let done = self.world.component(component)?.promote_replica(replica, ways, self.observer)?;
+        let promoted = PromotedReplica {
+            component: component.clone(),
+            replica: replica.clone(),
+            primary: primary.clone(),
+            way: done.way,
+            slots: done.slots,
+            silent_seconds: *silent_seconds,
+            fenced_by: fenced_by.clone().filter(|_| done.way == Some(Way::Takeover)),
+        };
+        let summary = format!("{replica} is the primary of {} slots", done.slots);
+        let mut events: Vec<What> = done
+            .warnings
+            .into_iter()
+            .map(|one| What::Warning { message: format!("{component}: {one}") })
+            .collect();
+        events.push(What::ReplicaPromoted { promoted });
         Ok(StepEffect { summary: Some(summary), events })
     }
 

@@ -102,9 +102,9 @@ impl Redis {
 /// A writer that ends with its handle.
 #[derive(Debug)]
 pub struct RedisWriter {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) acknowledged: Arc<AtomicU64>,
+    pub(super) thread: Option<JoinHandle<()>>,
 }
 
 impl RedisWriter {
