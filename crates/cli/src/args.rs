@@ -250,6 +250,9 @@ pub(crate) struct BackupArgs {
     /// Never prune it
     #[arg(long)]
     pub pin: bool,
+    /// Redis: take what a server that does not run any more has left: its data directory, or one of its files
+    #[arg(long, value_name = "PATH", requires = "components")]
+    pub from_files: Option<PathBuf>,
     /// Print the plan and do nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,

@@ -164,6 +164,23 @@ pub trait ComponentDriver: Send + Sync {
         watcher: &dyn Watcher,
     ) -> Result<Box<dyn Source>, DriverError>;
 
+    /// Begins a backup of what a server that does not run any more has left at `path`; reads it only.
+    ///
+    /// # Errors
+    /// `Input`: the kind has no such files. `NotFound`: nothing of its is there. `Conflict`: it is in use. `Corrupt`.
+    fn open_files(
+        &self,
+        _path: &Path,
+        _scratch: &Path,
+        _watcher: &dyn Watcher,
+    ) -> Result<Box<dyn Source>, DriverError> {
+        Err(DriverError::new(
+            Kind::Input,
+            "only components of kind `redis` are backed up from the files of a stopped server",
+        )
+        .with_hint("leave `--from-files` out"))
+    }
+
     /// The places that a restore fills: the component's own paths, in the order of [`Source::paths`].
     fn targets(&self) -> Vec<PathBuf>;
 

@@ -17,6 +17,7 @@ mod binaries;
 mod cluster;
 mod crc64;
 mod description;
+mod files;
 mod info;
 mod inside;
 mod into;
@@ -238,7 +239,24 @@ impl ComponentDriver for RedisDriver {
         watcher: &dyn Watcher,
     ) -> Result<Box<dyn Source>, DriverError> {
         let (stream, begun) = self.begin(watcher)?;
-        Ok(Box::new(RedisSource::new(stream, begun)?))
+        Ok(Box::new(RedisSource::new(stream, begun, None)?))
+    }
+
+    fn open_files(
+        &self,
+        path: &Path,
+        scratch: &Path,
+        watcher: &dyn Watcher,
+    ) -> Result<Box<dyn Source>, DriverError> {
+        let loaded = files::load(self.bin_dir.as_deref(), path, scratch, watcher)?;
+        let stream = RdbStream::begin(loaded.server.connect(watcher)?, watcher)?;
+        let begun = Begun {
+            consistent_at: loaded.changed_at,
+            fingerprint: loaded.fingerprint,
+            description: loaded.description,
+            path: self.place(),
+        };
+        Ok(Box::new(RedisSource::new(stream, begun, Some(loaded.server))?))
     }
 
     fn targets(&self) -> Vec<PathBuf> {

@@ -1,5 +1,7 @@
 //! The plan of `muster backup`: one step per component, each in its own group, so that one failure stops no other.
 
+use std::path::PathBuf;
+
 use muster_types::{
     backup::Method,
     facts::Facts,
@@ -15,6 +17,8 @@ pub struct BackupOptions {
     pub label: Option<String>,
     /// Never prune it.
     pub pin: bool,
+    /// What a stopped server has left, to be read in place of the server.
+    pub files: Option<PathBuf>,
 }
 
 /// Plans one backup of each component in `facts.components`, in that order.
@@ -36,6 +40,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &BackupOptions) -> Plan {
                     label: options.label.clone(),
                     pin: options.pin,
                     scratch: scope.scratch.join(name),
+                    files: options.files.clone(),
                 },
             )
         })

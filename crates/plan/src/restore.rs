@@ -308,6 +308,7 @@ fn safety_copy(scope: Scope<'_>, facts: &Facts, component: &ComponentFacts) -> S
             label: Some(format!("prerestore-{}", scope.run)),
             pin: false,
             scratch: scope.scratch.join(format!("{name}-safety")),
+            files: None,
         },
     )
 }

@@ -169,6 +169,9 @@ pub enum Action {
         pin: bool,
         /// Where temporary copies go.
         scratch: PathBuf,
+        /// What a stopped server has left, to be read in place of the server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<PathBuf>,
     },
     /// Fails when a folder's file system has too little room. Before the first byte.
     CheckSpace {

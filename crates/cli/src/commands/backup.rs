@@ -1,5 +1,7 @@
 //! `muster backup`: one backup of each component.
 
+use std::path::{Path, PathBuf};
+
 use muster_engine::{execute, survey, world::World};
 use muster_plan::{
     RecoveryTarget,
@@ -55,15 +57,28 @@ pub(crate) fn back_up(world: &World, args: &BackupArgs, progress: &Progress) -> 
     Ok(answer)
 }
 
+/// Files are of one component, and the journal must not depend on where Muster was called.
+fn files_of(path: &Path, components: &[String]) -> Result<PathBuf, Failure> {
+    if components.len() != 1 {
+        let message = format!("{} can be of one component only", path.display());
+        return Err(Failure::new(Kind::Input, message, "name the one component that has left them"));
+    }
+    std::path::absolute(path).map_err(|error| {
+        let message = format!("{} is no path: {error}", path.display());
+        Failure::new(Kind::Input, message, "write it from `/` on")
+    })
+}
+
 /// Surveys and plans what `args` ask for.
 pub(crate) fn make_plan(world: &World, args: &BackupArgs) -> Result<(RunId, Plan), Failure> {
     args.label.as_deref().map(check_label).transpose()?;
+    let files = args.from_files.as_deref().map(|path| files_of(path, &args.components)).transpose()?;
     let names = app::component_names(world, &args.components)?;
     app::refuse_missing_secrets(&world.platform, &names, &args.components)?;
     let facts = survey::survey(world, &names)?;
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, Mode::Live);
-    let options = BackupOptions { label: args.label.clone(), pin: args.pin };
+    let options = BackupOptions { label: args.label.clone(), pin: args.pin, files };
     let plan = plan(scope, &facts, &options);
     Ok((request.run, plan))
 }

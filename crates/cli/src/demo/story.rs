@@ -85,7 +85,13 @@ impl<'a> Story<'a> {
             Some(reason) => Err(wrong(&format!("the platform is not well from the start: {reason}"))),
         })?;
         self.step("backup", "back everything up", || {
-            let args = BackupArgs { components: Vec::new(), label: None, pin: false, dry_run: false };
+            let args = BackupArgs {
+                components: Vec::new(),
+                label: None,
+                pin: false,
+                from_files: None,
+                dry_run: false,
+            };
             well(&backup::back_up(&world, &args, &quiet)?, "3 backups")
         })?;
         let before = self.work()?;

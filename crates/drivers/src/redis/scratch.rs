@@ -56,6 +56,18 @@ pub(super) enum Reach {
     Server(IpAddr),
 }
 
+/// What it loads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Load {
+    /// The RDB of a backup.
+    Rdb,
+    /// A copy of an AOF; the server cuts off a last command that is not whole.
+    Aof {
+        /// Its `appendfilename`.
+        file: String,
+    },
+}
+
 /// A running scratch server.
 pub(super) struct Scratch {
     child: Child,
@@ -77,6 +89,17 @@ impl Scratch {
     pub(super) fn start(
         program: &Program,
         place: &Path,
+        reach: Reach,
+        watcher: &dyn Watcher,
+    ) -> Result<Self, DriverError> {
+        Self::start_on(program, place, &Load::Rdb, reach, watcher)
+    }
+
+    /// Starts it on what lies in `place`, as [`Self::start`].
+    pub(super) fn start_on(
+        program: &Program,
+        place: &Path,
+        load: &Load,
         reach: Reach,
         watcher: &dyn Watcher,
     ) -> Result<Self, DriverError> {
@@ -111,7 +134,7 @@ impl Scratch {
             .stderr(errors)
             .spawn()
             .map_err(|error| failed("run", &program.path, &error))?;
-        let settings = settings(&password, &network);
+        let settings = settings(&password, load, &network);
         let written = child.stdin.take().map(|mut input| input.write_all(settings.as_bytes()));
         let folder = File::open(&run).map_err(|error| failed("look at", &run, &error));
         let mut started = match folder {
@@ -184,6 +207,7 @@ impl Scratch {
         // `PID:ROLE DATE TIME LEVEL what it says`
         let said = |line: &str| line.splitn(7, ' ').last().unwrap_or(line).to_owned();
         let of_interest = [
+            "append only file",
             "RDB",
             "rdb",
             "module",
@@ -212,6 +236,8 @@ impl Scratch {
             "Unexpected EOF",
             "Bad data format",
             "Wrong signature",
+            "Bad file format",
+            "Unexpected end of file",
         ]
         .iter()
         .any(|word| log.contains(word))
@@ -220,7 +246,7 @@ impl Scratch {
         } else {
             Kind::Unavailable
         };
-        DriverError::new(kind, format!("the scratch server does not start on the restored RDB: {said}"))
+        DriverError::new(kind, format!("the scratch server does not start on these files: {said}"))
     }
 
     fn has_ended(&mut self) -> bool {
@@ -248,10 +274,17 @@ impl Drop for Scratch {
     }
 }
 
-fn settings(password: &Secret, network: &str) -> String {
+fn settings(password: &Secret, load: &Load, network: &str) -> String {
+    let log = match load {
+        Load::Rdb => "appendonly no\n".to_owned(),
+        Load::Aof { file } => format!(
+            "appendonly yes\nappendfilename \"{file}\"\nappendfsync no\nauto-aof-rewrite-percentage 0\n\
+             aof-load-truncated yes\n"
+        ),
+    };
     format!(
         "dir ./\ndbfilename {RDB}\nunixsocket {FOLDER}/{SOCKET}\nunixsocketperm 700\nrequirepass {}\n\
-         save \"\"\nappendonly no\ndaemonize no\nlogfile \"\"\nmaxmemory 0\nenable-debug-command local\n\
+         save \"\"\n{log}daemonize no\nlogfile \"\"\nmaxmemory 0\nenable-debug-command local\n\
          repl-diskless-sync yes\nrepl-diskless-sync-delay 0\nclient-output-buffer-limit replica 0 0 0\n{network}",
         password.expose()
     )

@@ -15,6 +15,7 @@ use muster_types::{Kind, Timestamp};
 use super::{
     description::{Description, RDB},
     rdb::Contents,
+    scratch::Scratch,
     stream::{Judged, Judgement, RdbStream, told},
     witness,
 };
@@ -40,11 +41,14 @@ pub(super) struct RedisSource {
     size_bytes: Option<u64>,
     judgement: Judgement,
     begun: Arc<Begun>,
+    /// The scratch server that it comes from, when it is not the component's own.
+    _server: Option<Scratch>,
 }
 
 impl RedisSource {
-    pub(super) fn new(stream: RdbStream, begun: Begun) -> Result<Self, DriverError> {
+    pub(super) fn new(stream: RdbStream, begun: Begun, server: Option<Scratch>) -> Result<Self, DriverError> {
         Ok(Self {
+            _server: server,
             stopper: stream.connection().stopper()?,
             size_bytes: stream.size_bytes(),
             stream: Arc::new(Mutex::new(Some(stream))),

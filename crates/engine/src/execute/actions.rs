@@ -29,8 +29,9 @@ use crate::{
 impl Executor<'_> {
     pub(super) fn act(&self, step: &Step) -> Result<StepEffect, EngineError> {
         match &step.action {
-            Action::BackUp { component, identity, method, label, pin, scratch } => {
-                self.back_up(component, identity, *method, label.as_ref(), *pin, scratch)
+            Action::BackUp { component, identity, method, label, pin, scratch, files } => {
+                let from = (*method, files.as_deref());
+                self.back_up(component, identity, from, label.as_ref(), *pin, scratch)
             }
             Action::CheckSpace { path, need_bytes } => check_space(path, *need_bytes),
             Action::CheckUnused { component } => {
@@ -172,7 +173,7 @@ impl Executor<'_> {
         &self,
         component: &str,
         identity: &Identity,
-        method: Method,
+        (method, files): (Method, Option<&Path>),
         label: Option<&String>,
         pin: bool,
         scratch: &Path,
@@ -180,7 +181,10 @@ impl Executor<'_> {
         make_scratch(scratch)?;
         let begun_at = self.world.clock.now();
         let driver = self.world.component(component)?;
-        let source = driver.open_source(method, scratch, self.observer)?;
+        let source = match files {
+            Some(files) => driver.open_files(files, scratch, self.observer)?,
+            None => driver.open_source(method, scratch, self.observer)?,
+        };
         let header = BackupHeader {
             identity: identity.clone(),
             method,

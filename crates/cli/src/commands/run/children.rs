@@ -61,6 +61,7 @@ impl Children {
                     components: components.clone(),
                     label: label.clone(),
                     pin: false,
+                    from_files: None,
                     dry_run: false,
                 };
                 backup::make_plan(world, &args)?
