@@ -40,6 +40,8 @@ const NEEDS: &[Need] = &[
     Need { witness: "/usr/sbin/dnsmasq", package: "dnsmasq-base" },
     Need { witness: "/usr/bin/prometheus", package: "prometheus" },
     Need { witness: "/bin/mount", package: "mount" },
+    Need { witness: "/usr/sbin/dockerd", package: "docker.io" },
+    Need { witness: "/usr/sbin/iptables", package: "iptables" },
 ];
 
 /// While it exists with exit code 101, Debian's packages start no service.

@@ -263,7 +263,7 @@ fn take_secrets(component: &mut Component, missing: Option<MissingSecret>) {
             etcd.password = None;
             etcd.secret_missing = missing;
         }
-        Component::Sqlite(_) | Component::Files(_) => {}
+        Component::Sqlite(_) | Component::Files(_) | Component::Kubernetes(_) => {}
     }
 }
 

@@ -1,4 +1,5 @@
-//! Observes one thing and judges its conditions: http, tcp, tls, dns, command, sqlite, disk, file, prometheus, statuspage.
+//! Observes one thing and judges its conditions: http, tcp, tls, dns, command, container, sqlite,
+//! disk, file, prometheus, statuspage.
 //!
 //! A [`Check`] of the configuration comes in; a [`CheckResult`] leaves, which says what was found and why it failed.
 //! A failed observation (refused, timed out, not text) is a result too, never an error: a check that cannot look has
@@ -14,6 +15,7 @@
 
 mod command;
 mod condition;
+mod container;
 mod disk;
 mod dns;
 mod evaluate;
@@ -45,8 +47,20 @@ pub use evaluate::{Observation, evaluate};
 pub use many::run_all;
 
 /// The keys of a check that say what is looked at; exactly one is given.
-pub const KINDS: &[&str] =
-    &["http", "tcp", "tls", "dns", "command", "tool", "sqlite", "disk", "file", "prometheus", "statuspage"];
+pub const KINDS: &[&str] = &[
+    "http",
+    "tcp",
+    "tls",
+    "dns",
+    "command",
+    "tool",
+    "container",
+    "sqlite",
+    "disk",
+    "file",
+    "prometheus",
+    "statuspage",
+];
 
 /// How long one observation may take when the check does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,6 +107,7 @@ enum Target<'a> {
     Dns(&'a muster_types::config::DnsCheck),
     Command(&'a [String]),
     Tool(&'a str),
+    Container(&'a muster_types::config::ContainerCheck),
     Sqlite(&'a muster_types::config::SqliteCheck),
     Disk(&'a Path),
     File(&'a Path),
@@ -132,6 +147,7 @@ pub fn validate(check: &Check) -> Result<(), CheckConfigError> {
         Target::Tls(address, _) => tls::validate(address)?,
         Target::Dns(asked) => dns::validate(asked)?,
         Target::Tool(name) => tool::validate(name)?,
+        Target::Container(asked) => container::validate(asked)?,
         Target::File(path) => file::validate(path)?,
         Target::Prometheus(asked, check) => prometheus::validate(asked, check)?,
         Target::Command(argv) if argv.first().is_none_or(String::is_empty) => {
@@ -258,6 +274,7 @@ impl Look<'_> {
             Target::Dns(asked) => dns::observe(asked, self, watcher),
             Target::Command(argv) => command::observe(argv, self, watcher),
             Target::Tool(name) => tool::observe(name, self, watcher),
+            Target::Container(asked) => container::observe(asked, self, watcher),
             Target::Sqlite(sqlite) => sqlite::observe(sqlite, self, watcher),
             Target::Disk(path) => disk::observe(path, self, watcher),
             Target::File(path) => file::observe(path, self, watcher),
@@ -334,6 +351,7 @@ impl Target<'_> {
                 &["[CONNECTED] == true"],
                 &["[VERSION]", "[CONNECTED]", "[BODY]", "[RESPONSE_TIME]"],
             ),
+            Self::Container(_) => of("a container", container::DEFAULTS, &["[BODY]", "[RESPONSE_TIME]"]),
             Self::Sqlite(asked) if asked.sql.is_some() => {
                 of("an sqlite", &[], &["[BODY]", "[RESPONSE_TIME]"])
             }
@@ -384,6 +402,7 @@ fn target(check: &Check) -> Result<Target<'_>, CheckConfigError> {
         check.dns.as_ref().map(|asked| ("dns", Target::Dns(asked))),
         check.command.as_deref().map(|argv| ("command", Target::Command(argv))),
         check.tool.as_deref().map(|name| ("tool", Target::Tool(name))),
+        check.container.as_ref().map(|asked| ("container", Target::Container(asked))),
         check.sqlite.as_ref().map(|sqlite| ("sqlite", Target::Sqlite(sqlite))),
         check.disk.as_deref().map(|path| ("disk", Target::Disk(path))),
         check.file.as_deref().map(|path| ("file", Target::File(path))),

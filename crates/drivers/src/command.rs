@@ -15,10 +15,11 @@
 //! Read next: `capture` for the bound and the masking; [`crate::services`] and [`crate::checks`] for the callers.
 
 mod capture;
+mod stream;
 
 use std::{
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -80,6 +81,8 @@ pub struct Invocation {
     pub secrets: Vec<Secret>,
     /// What happens to processes left behind.
     pub leftovers: Leftovers,
+    /// What it reads from its standard input; without it, nothing. Secrets belong here, and not into `argv`.
+    pub input: Option<Vec<u8>>,
 }
 
 /// How a program ended by itself, and what it wrote.
@@ -225,6 +228,7 @@ impl Invocation {
             output_bytes_max: OUTPUT_BYTES_MAX,
             secrets: Vec::new(),
             leftovers: Leftovers::Kill,
+            input: None,
         }
     }
 
@@ -279,8 +283,8 @@ impl Invocation {
         }
     }
 
-    fn spawn(&self, program: &str) -> Result<(Child, [Output; 2]), CommandError> {
-        let system = |source| CommandError::System { program: program.to_owned(), source };
+    /// Prepares the program, but for where its output goes.
+    fn prepared(&self, program: &str) -> Command {
         let mut command = if let Some(setpriv) = setpriv() {
             let mut command = Command::new(setpriv);
             command.args(["--pdeathsig", "TERM", "--"]).args(&self.argv);
@@ -297,6 +301,18 @@ impl Invocation {
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
+        command
+    }
+
+    fn spawn(&self, program: &str) -> Result<(Child, [Output; 2]), CommandError> {
+        let system = |source| CommandError::System { program: program.to_owned(), source };
+        let mut command = self.prepared(program);
+        if let Some(input) = &self.input {
+            // A file in memory: nothing blocks however little of it is read, and no disk keeps a secret.
+            let mut file = memory_file().map_err(system)?;
+            file.write_all(input).and_then(|()| file.rewind()).map_err(system)?;
+            command.stdin(file);
+        }
         let files = match self.leftovers {
             Leftovers::Kill | Leftovers::Drain => {
                 command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -309,11 +325,7 @@ impl Invocation {
                 Some(files)
             }
         };
-        let mut child = command.spawn().map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => CommandError::NotFound { program: program.to_owned() },
-            io::ErrorKind::PermissionDenied => CommandError::NotExecutable { program: program.to_owned() },
-            _ => system(source),
-        })?;
+        let mut child = command.spawn().map_err(|source| not_spawned(program, source))?;
         let max = self.output_bytes_max;
         let outputs = match files {
             Some(files) => files.map(|file| Output::File(file, max)),
@@ -343,6 +355,15 @@ impl Exit {
             (Some(code), _) => Self::Code(code),
             (None, signal) => Self::Signal(signal.unwrap_or(0)),
         }
+    }
+}
+
+fn not_spawned(program: &str, source: io::Error) -> CommandError {
+    let program = program.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => CommandError::NotFound { program },
+        io::ErrorKind::PermissionDenied => CommandError::NotExecutable { program },
+        _ => CommandError::System { program, source },
     }
 }
 
@@ -432,6 +453,11 @@ impl Output {
         Self::Pipe { capture, done }
     }
 
+    /// An output that somebody else reads.
+    fn nothing() -> Self {
+        Self::read(None, 0)
+    }
+
     fn done(&self) -> Option<Arc<AtomicBool>> {
         match self {
             Self::Pipe { done, .. } => Some(Arc::clone(done)),
@@ -473,6 +499,10 @@ fn unnamed_file() -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::APPEND;
     Ok(File::from(rustix::fs::open("/tmp", flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+fn memory_file() -> io::Result<File> {
+    Ok(File::from(rustix::fs::memfd_create("muster-input", rustix::fs::MemfdFlags::CLOEXEC)?))
 }
 
 fn setpriv() -> Option<&'static Path> {

@@ -31,6 +31,7 @@ use crate::{
     etcd::EtcdDriver,
     failover::{Closed, ElectedReplica, PromotedMember, no_members},
     files::FilesDriver,
+    kubernetes::KubernetesDriver,
     look::{Attachments, Look, Preparation},
     postgres::PostgresDriver,
     redis::RedisDriver,
@@ -408,6 +409,7 @@ pub fn open(
         Component::Redis(redis) => Box::new(RedisDriver::new(name, redis, clock)?),
         Component::Vault(vault) => Box::new(VaultDriver::new(name, vault, clock)?),
         Component::Etcd(etcd) => Box::new(EtcdDriver::new(name, etcd, clock)?),
+        Component::Kubernetes(own) => Box::new(KubernetesDriver::new(name, own, clock)?),
     })
 }
 

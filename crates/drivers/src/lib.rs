@@ -13,6 +13,8 @@ pub mod files;
 pub mod foreign;
 mod http;
 pub mod keeper;
+mod kubectl;
+pub mod kubernetes;
 pub mod look;
 pub mod postgres;
 pub mod processes;

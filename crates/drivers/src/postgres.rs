@@ -48,7 +48,7 @@ use muster_repo::{Repo, source::Source};
 use muster_types::{
     Clock, Kind, Lsn,
     backup::{BackupRecord, Method},
-    config::{FilesComponent, PostgresComponent, PostgresMethod, PostgresWal},
+    config::{FilesComponent, PostgresComponent, PostgresMethod, PostgresWal, SecretSwitch},
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
     failover::MemberFacts,
@@ -94,6 +94,7 @@ pub struct PostgresDriver {
     unbounded_slot: bool,
     members: Vec<failover::Server>,
     on_failover: Vec<String>,
+    failover_secrets: Vec<SecretSwitch>,
     clock: Arc<dyn Clock>,
 }
 
@@ -132,6 +133,7 @@ impl PostgresDriver {
             unbounded_slot: component.unbounded_slot,
             members: failover::servers(name, component)?,
             on_failover: component.on_failover.clone(),
+            failover_secrets: failover::switches(component)?,
             clock,
         })
     }
@@ -393,7 +395,7 @@ impl ComponentDriver for PostgresDriver {
 
     fn switch_clients(&self, member: &str, watcher: &dyn Watcher) -> Result<String, DriverError> {
         let member = failover::find(&self.name, &self.members, member)?;
-        failover::switch(&self.on_failover, member, watcher)
+        failover::lead(&self.on_failover, &self.failover_secrets, member, watcher)
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

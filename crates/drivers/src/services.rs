@@ -1,16 +1,21 @@
 //! What Muster can do with one service: start it, stop it, ask whether it runs.
 //!
 //! A [`Service`] of the configuration comes in; commands of the operator's own tools (`docker compose`, `systemctl`,
-//! or a list of arguments) are run, and [`ServiceDriver::commands`] shows the very same lists for `--dry-run`.
+//! `kubectl`, or a list of arguments) are run, and [`ServiceDriver::commands`] shows the very same lists for `--dry-run`.
 //!
 //! It never edits a compose file or a unit, and never chooses which service to stop.
-//! Read next: `compose`, `systemd`, `command`.
+//! Read next: `compose`, `systemd`, `kubernetes`, `command`.
 
 mod command;
 mod compose;
+pub(crate) mod containers;
+pub(crate) mod kubernetes;
 mod systemd;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use muster_types::{
     Clock, Explain, Kind, Span,
@@ -20,14 +25,17 @@ use muster_types::{
 
 use crate::{
     DriverError, checks,
-    command::{Ended, Invocation, Leftovers},
+    command::{CommandError, Ended, Exit, Invocation, Leftovers},
 };
 
 /// How long one start, stop or restart may take: longer than any sensible `stop_grace_period`.
-const ACTION_TIMEOUT: Duration = Duration::from_mins(5);
+pub(crate) const ACTION_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// How long a question about the state may take.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long it may take to read a whole log.
+const LOGS_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Pauses between two questions about the state.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -42,7 +50,9 @@ pub enum ServiceStatus {
     Stopped,
     /// It does not run because it failed; what is known about it.
     Failed(String),
-    /// Neither can be said; why.
+    /// It was started, and is not all there yet; what is known of it.
+    NotReady(String),
+    /// None of these can be said; why.
     Unknown(String),
 }
 
@@ -59,6 +69,19 @@ pub enum ServiceAction {
     Restart,
 }
 
+/// What is done with a service beyond starting and stopping; not every kind has each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceChange {
+    /// Go back to the version before this one.
+    Rollback,
+    /// Build its image anew; the old one serves until the new one is there.
+    Rebuild,
+    /// Make the networks of its project anew.
+    Reconnect,
+    /// Remove the sandboxes that it has left.
+    Clean,
+}
+
 /// One service, ready to be worked with. All calls block and end at their own deadline.
 pub trait ServiceDriver: Send + Sync {
     /// Asks for the present state.
@@ -73,22 +96,122 @@ pub trait ServiceDriver: Send + Sync {
     /// Stops and starts it: afterwards its start time is a new one.
     fn restart(&self, watcher: &dyn Watcher) -> Result<(), DriverError>;
 
+    /// Gives it so many replicas, remembers at zero how many it had, and waits until they are there; one line for people.
+    ///
+    /// # Errors
+    /// `Input`: a service of this kind has no replicas. `Conflict`: something else sets their number.
+    fn scale(&self, _replicas: u32, _watcher: &dyn Watcher) -> Result<String, DriverError> {
+        Err(cannot("scale"))
+    }
+
     /// Returns the commands of an action, one line each, quoted so that they can be pasted into a shell.
     fn commands(&self, action: ServiceAction) -> Vec<String>;
+
+    /// As [`Self::restart`]; returns one line for people about what is new, where the kind can tell.
+    ///
+    /// # Errors
+    /// As [`Self::restart`]; also when its start time is the old one.
+    fn restart_and_tell(&self, watcher: &dyn Watcher) -> Result<Option<String>, DriverError> {
+        self.restart(watcher).map(|()| None)
+    }
+
+    /// Writes everything that it has logged: of all that belongs to it, also of what has ended.
+    ///
+    /// **Shape**: whole lines; passwords that its own settings hold are `***`.
+    ///
+    /// # Errors
+    /// Kind `Config` where a service of this kind has no log that Muster can reach.
+    fn logs(
+        &self,
+        since: Option<Duration>,
+        sink: &mut dyn Write,
+        watcher: &dyn Watcher,
+    ) -> Result<(), DriverError> {
+        let _ = (since, sink, watcher);
+        Err(cannot("read the log of"))
+    }
+
+    /// Goes back to the version before this one, and returns one line for people.
+    ///
+    /// # Errors
+    /// Kind `NotFound` when no earlier one is known; nothing was changed then.
+    fn rollback(&self, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        let _ = watcher;
+        Err(cannot("roll back"))
+    }
+
+    /// As [`Self::rollback`], to a version that is named as its kind names it.
+    ///
+    /// # Errors
+    /// As [`Self::rollback`].
+    fn rollback_to(&self, version: Option<&str>, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        match version {
+            None => self.rollback(watcher),
+            Some(_) => Err(cannot("choose the version of")),
+        }
+    }
+
+    /// Runs a command inside it, and returns how the command ended.
+    ///
+    /// # Errors
+    /// Kind `Unavailable` when it does not run. In every case nothing of the command runs any more.
+    fn exec(&self, command: &[String], watcher: &dyn Watcher) -> Result<Ended, DriverError> {
+        let _ = (command, watcher);
+        Err(cannot("run a command inside"))
+    }
+
+    /// Builds anew, makes networks anew or removes sandboxes, and returns one line for people.
+    ///
+    /// # Errors
+    /// Kind `Config` where a service of this kind does not have it.
+    fn change(&self, change: ServiceChange, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        match change {
+            ServiceChange::Rollback => self.rollback(watcher),
+            other => Err(cannot(other.verb())),
+        }
+    }
+
+    /// Returns the commands of a change, one line each. What is only known by then stands in capitals.
+    fn change_commands(&self, change: ServiceChange) -> Vec<String> {
+        vec![format!("# {} this service", change.verb())]
+    }
+}
+
+/// Makes the error of what a kind of service does not have.
+fn cannot(verb: &str) -> DriverError {
+    DriverError::new(Kind::Config, format!("cannot {verb} a service of this kind"))
+        .with_hint("do it with the program that runs the service, as a command of the runbook")
+}
+
+impl ServiceChange {
+    /// Returns what is done, as `cannot … service` goes on.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Rollback => "roll back",
+            Self::Rebuild => "rebuild",
+            Self::Reconnect => "make the networks anew of",
+            Self::Clean => "remove the sandboxes of",
+        }
+    }
 }
 
 /// Makes the driver of a service.
 ///
 /// # Errors
-/// Kind `Config` when not exactly one of `compose`, `systemd`, `command` is given, or a command is empty.
+/// Kind `Config` when not exactly one of `compose`, `systemd`, `kubernetes`, `command` is given, or a command is empty.
 pub fn open(name: &str, service: &Service) -> Result<Box<dyn ServiceDriver>, DriverError> {
-    match (&service.compose, &service.systemd, &service.command) {
-        (Some(compose), None, None) => Ok(Box::new(compose::Compose::new(name, compose))),
-        (None, Some(systemd), None) => Ok(Box::new(systemd::Systemd::new(name, systemd))),
-        (None, None, Some(command)) => Ok(Box::new(command::Commands::new(name, command)?)),
+    match (&service.compose, &service.systemd, &service.command, &service.kubernetes) {
+        (Some(compose), None, None, None) => {
+            Ok(Box::new(compose::Compose::new(name, compose, service.sandboxes.as_ref())))
+        }
+        (None, Some(systemd), None, None) => Ok(Box::new(systemd::Systemd::new(name, systemd))),
+        (None, None, Some(command), None) => Ok(Box::new(command::Commands::new(name, command)?)),
+        (None, None, None, Some(own)) => {
+            Ok(Box::new(kubernetes::Kubernetes::new(name, own, service.ready_within)?))
+        }
         _ => Err(DriverError::new(
             Kind::Config,
-            format!("service `{name}` does not have exactly one of compose, systemd, command"),
+            format!("service `{name}` does not have exactly one of compose, systemd, kubernetes, command"),
         )
         .with_hint("keep the one that runs it")),
     }
@@ -175,6 +298,7 @@ impl std::fmt::Display for ServiceStatus {
             Self::Running => f.write_str("running"),
             Self::Stopped => f.write_str("stopped"),
             Self::Failed(why) => write!(f, "failed ({why})"),
+            Self::NotReady(why) => write!(f, "not ready ({why})"),
             Self::Unknown(why) => write!(f, "in an unknown state ({why})"),
         }
     }
@@ -192,21 +316,56 @@ fn run(
     if matches!(action, ServiceAction::Start | ServiceAction::Restart) {
         invocation.leftovers = Leftovers::Keep;
     }
-    invocation.run(watcher).map_err(|error| {
-        let hint = error.hint();
-        let made = DriverError::new(error.kind(), format!("cannot {} service `{name}`", action.verb()));
-        let made = made.with_source(error);
-        match hint {
-            Some(hint) => made.with_hint(hint.0),
-            None => made,
-        }
-    })
+    invocation.run(watcher).map_err(|error| not_run(name, action.verb(), error))
+}
+
+/// Makes the error of a command that could not be run to its end.
+fn not_run(name: &str, verb: &str, error: CommandError) -> DriverError {
+    let hint = error.hint();
+    let made = DriverError::new(error.kind(), format!("cannot {verb} service `{name}`"));
+    let made = made.with_source(error);
+    match hint {
+        Some(hint) => made.with_hint(hint.0),
+        None => made,
+    }
+}
+
+/// Writes what a command prints, however much it is.
+fn write_output(
+    name: &str,
+    argv: &[String],
+    sink: &mut dyn Write,
+    watcher: &dyn Watcher,
+) -> Result<(), DriverError> {
+    let verb = "read the log of";
+    let mut last = String::new();
+    let mut write_error = None;
+    let exit = Invocation::new(argv, LOGS_TIMEOUT).run_lines::<CommandError>(watcher, |line| {
+        String::from_utf8_lossy(line).trim().clone_into(&mut last);
+        sink.write_all(line).map_err(|error| {
+            let program = argv.first().cloned().unwrap_or_default();
+            write_error = Some(error);
+            CommandError::Cancelled { program }
+        })
+    });
+    if let Some(error) = write_error {
+        let message = format!("cannot write the log of service `{name}`");
+        return Err(DriverError::new(Kind::Unavailable, message).with_source(error));
+    }
+    match exit.map_err(|error| not_run(name, verb, error))? {
+        Exit::Code(0) => Ok(()),
+        exit => Err(DriverError::new(
+            Kind::Unavailable,
+            format!("cannot {verb} service `{name}`: {exit}: {last}"),
+        )
+        .with_hint(format!("run it by hand: {}", line(argv)))),
+    }
 }
 
 /// Makes the error of a command that ended with a failure; `known` maps parts of its output to kind and hint.
 fn refused(
     name: &str,
-    action: ServiceAction,
+    verb: &str,
     argv: &[String],
     ended: &Ended,
     known: &[(&str, Kind, &str)],
@@ -215,7 +374,7 @@ fn refused(
     let found = known.iter().find(|(part, ..)| output.contains(part));
     let lines = ended.last_lines(3);
     let said = if lines.is_empty() { String::new() } else { format!(": {lines}") };
-    let message = format!("cannot {} service `{name}`: {}{said}", action.verb(), ended.exit);
+    let message = format!("cannot {verb} service `{name}`: {}{said}", ended.exit);
     match found {
         Some((_, kind, hint)) => DriverError::new(*kind, message).with_hint(*hint),
         None => {
@@ -236,7 +395,7 @@ impl ServiceAction {
 }
 
 /// Writes a command as one line for a shell.
-fn line(argv: &[String]) -> String {
+pub(crate) fn line(argv: &[String]) -> String {
     let quoted = argv.iter().map(|word| {
         let is_plain =
             !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c));
@@ -245,6 +404,6 @@ fn line(argv: &[String]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-fn rounded(elapsed: Duration) -> Span {
+pub(crate) fn rounded(elapsed: Duration) -> Span {
     Span::from(Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)))
 }

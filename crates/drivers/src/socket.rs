@@ -16,7 +16,7 @@ use rustix::net::sockopt;
 use rustls::{ClientConnection, StreamOwned};
 
 /// How long to wait for bytes between two looks at the watcher.
-const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// A TLS stream over TCP.
 pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
@@ -64,6 +64,15 @@ impl Stream {
     pub(crate) fn over_tls(session: TlsStream) -> io::Result<Self> {
         session.sock.set_read_timeout(Some(TICK))?;
         Ok(Self::Tls(Box::new(session)))
+    }
+
+    /// Sets how long a read waits for bytes before it comes back without any.
+    pub(crate) fn set_tick(&self, tick: Duration) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_read_timeout(Some(tick)),
+            Self::Tls(stream) => stream.sock.set_read_timeout(Some(tick)),
+            Self::Unix(stream) => stream.set_read_timeout(Some(tick)),
+        }
     }
 
     /// Returns what ends it from another thread.

@@ -3,7 +3,7 @@
 
 use std::{fs, net::TcpListener, time::Duration};
 
-use muster_drivers::services::{ServiceStatus, open, start_and_wait};
+use muster_drivers::services::{ServiceChange, ServiceStatus, open, start_and_wait};
 use muster_types::{
     FixedClock, Timestamp,
     config::{Check, CommandService, Service},
@@ -14,7 +14,8 @@ const CLOCK: FixedClock = FixedClock(Timestamp::UNIX_EPOCH);
 
 fn service(start: &str, stop: &str, status: &str) -> Service {
     let script = |text: &str| ["sh", "-c", text].map(str::to_owned).to_vec();
-    let command = CommandService { start: script(start), stop: script(stop), status: script(status) };
+    let command =
+        CommandService { start: script(start), stop: script(stop), status: script(status), log: None };
     Service { command: Some(command), ..Service::default() }
 }
 
@@ -114,4 +115,25 @@ fn a_restart_gives_a_new_start_time_and_the_environment_that_is_configured_now()
     assert!(started() > first, "it is another process");
     assert!(token_is("new"));
     app.stop(&Unwatched).unwrap();
+}
+
+#[test]
+fn a_log_is_read_whole_where_it_is_named_and_kinds_say_what_they_do_not_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("api.log");
+    let text: String = (0..50_000).map(|number| format!("line {number}\n")).collect();
+    fs::write(&log, &text).unwrap();
+    let mut with_log = service("true", "true", "exit 1");
+    with_log.command.as_mut().unwrap().log = Some(log);
+    let mut found = Vec::new();
+    open("api", &with_log).unwrap().logs(None, &mut found, &Unwatched).unwrap();
+    assert!(found == text.as_bytes(), "{} bytes of {}", found.len(), text.len());
+    let without = open("api", &service("true", "true", "exit 1")).unwrap();
+    let error = without.logs(None, &mut Vec::new(), &Unwatched).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the log of service `api`: it does not say where that is");
+    assert_eq!(without.rollback(&Unwatched).unwrap_err().to_string(), "cannot roll back a service of this kind");
+    let inside = without.exec(&["ls".to_owned()], &Unwatched).unwrap_err();
+    assert_eq!(inside.to_string(), "cannot run a command inside a service of this kind");
+    let error = without.change(ServiceChange::Clean, &Unwatched).unwrap_err();
+    assert_eq!(error.to_string(), "cannot remove the sandboxes of a service of this kind");
 }

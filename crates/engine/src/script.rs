@@ -18,6 +18,7 @@ mod memory;
 mod operator;
 mod personal;
 mod recover;
+mod services;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -42,6 +43,7 @@ use crate::{
 };
 use memory::{Memory, OVERRUN};
 pub use operator::{AfterFailure, Consent, Decision, Operator, Reply};
+pub use services::{StoredLog, store_log};
 
 /// The longest pause before a step is tried again.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);

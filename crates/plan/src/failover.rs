@@ -82,12 +82,25 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &FailoverOptions) -> Resul
     let title = format!("promote {}, and wait until it takes writes", target.name);
     let action = Action::Promote { component, member, seen, rebuild };
     steps.push(step(format!("promote:{}", target.name), GROUP, StepClass::Destructive, title, action));
-    if definition.is_some_and(|one| !one.on_failover.is_empty()) {
-        let action = Action::SwitchClients { component: name.clone(), member: target.name.clone() };
-        let title = format!("lead clients to {} with `on_failover`", target.name);
-        steps.push(step(format!("switch:{name}"), GROUP, StepClass::Idempotent, title, action));
+    let ways: Vec<&str> = definition
+        .into_iter()
+        .flat_map(|one| {
+            let ways = [
+                (!one.failover_secrets.is_empty()).then_some("`failover_secrets`"),
+                (!one.on_failover.is_empty()).then_some("`on_failover`"),
+            ];
+            ways.into_iter().flatten()
+        })
+        .collect();
+    if ways.is_empty() {
+        notes.push(format!(
+            "no `on_failover` or `failover_secrets` leads clients to {}: do it by hand",
+            target.name
+        ));
     } else {
-        notes.push(format!("no `on_failover` leads clients to {}: do it by hand", target.name));
+        let action = Action::SwitchClients { component: name.clone(), member: target.name.clone() };
+        let title = format!("lead clients to {} with {}", target.name, ways.join(" and "));
+        steps.push(step(format!("switch:{name}"), GROUP, StepClass::Idempotent, title, action));
     }
     steps.extend(services.iter().map(|(name, service)| start_service(GROUP, name, service)));
     steps.extend(smoke_checks(scope, GROUP, &mut notes));

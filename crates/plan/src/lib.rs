@@ -26,6 +26,7 @@ pub mod restore;
 pub mod retention;
 pub mod runbook;
 pub mod scope;
+mod startup;
 pub mod status;
 pub mod tables;
 pub mod undo;

@@ -57,7 +57,12 @@ pub(crate) fn title_of_load(backup: &Backup, into: &Path) -> String {
 
 /// Tells whether a backup takes the place of all that a running server holds: it has no place beside it there.
 pub(crate) fn is_taken_over(backup: &Backup) -> bool {
-    backup.record.identity.kind == "vault"
+    backup.record.identity.kind == "vault" || is_applied(backup)
+}
+
+/// Tells whether a backup is of objects that a running cluster takes one by one.
+pub(crate) fn is_applied(backup: &Backup) -> bool {
+    backup.record.identity.kind == "kubernetes"
 }
 
 /// Refuses a backup that was taken from another platform, environment or source: a production state must not land in

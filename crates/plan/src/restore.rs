@@ -422,10 +422,11 @@ pub(crate) fn is_of(facts: &Facts, kept: &KeptData) -> bool {
     own.zip(kept.moves.first()).is_some_and(|(own, one)| own.targets.contains(&one.target))
 }
 
-/// Returns the services that write to one of the components, in the order of their names.
+/// Returns the services that write to one of the components, in the order in which they start.
 fn users<'a>(scope: Scope<'a>, pairs: &[Pair<'_>]) -> Vec<(&'a String, &'a Service)> {
     let is_restored = |used: &String| pairs.iter().any(|pair| pair.component.name == *used);
-    scope.platform.services.iter().filter(|(_, service)| service.uses.iter().any(is_restored)).collect()
+    let users = scope.platform.services.iter().filter(|(_, service)| service.uses.iter().any(is_restored));
+    crate::startup::in_order(users.collect())
 }
 
 fn rows(scope: Scope<'_>, pair: &Pair<'_>, failed_at: Timestamp) -> Vec<ObjectiveRow> {

@@ -10,6 +10,7 @@
 
 mod components;
 mod etcd;
+mod kubernetes;
 mod vault;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -25,6 +26,7 @@ pub use self::components::{
 };
 pub use self::{
     etcd::{EtcdComponent, EtcdMember},
+    kubernetes::{KubernetesComponent, KubernetesService, SecretSwitch},
     vault::{TlsFiles, VaultComponent},
 };
 
@@ -233,7 +235,7 @@ pub struct Assertion {
     pub expect: Option<String>,
 }
 
-/// Something that runs. Exactly one of `compose`, `systemd`, `command` is given.
+/// Something that runs. Exactly one of `compose`, `systemd`, `kubernetes`, `command` is given.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
@@ -243,12 +245,22 @@ pub struct Service {
     /// A systemd unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub systemd: Option<SystemdService>,
+    /// A workload on Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesService>,
     /// Plain commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandService>,
+    /// Compose: the containers that it makes on its own, to run other people's code in: `muster service clean` removes
+    /// old ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandboxes: Option<Sandboxes>,
     /// The components that it writes to: it is stopped before one of them is restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<String>,
+    /// The services that must run before it: it is started after them, and stopped before them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     /// The check that says that it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
@@ -268,6 +280,29 @@ pub struct ComposeService {
     /// The project name, if it is not the one that Compose derives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+}
+
+/// Containers that a service makes on its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sandboxes {
+    /// The label that each of them carries, and nothing else: `NAME=VALUE` or `NAME`.
+    pub label: String,
+    /// Those that were made longer ago are removed.
+    pub older_than: Span,
+}
+
+/// A container that is looked at, by its labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerCheck {
+    /// The Compose project.
+    pub project: String,
+    /// The service in it.
+    pub service: String,
+    /// How long ago the engine's last restart of it must lie. Default: 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Span>,
 }
 
 /// A systemd unit.
@@ -291,6 +326,9 @@ pub struct CommandService {
     pub stop: Vec<String>,
     /// Exit 0: it runs. Exit 1 to 3: it does not. Anything else: unknown.
     pub status: Vec<String>,
+    /// The file that it logs into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<PathBuf>,
 }
 
 /// One observation with conditions. Exactly one of the kinds (`http` to `file`) is given.
@@ -321,6 +359,9 @@ pub struct Check {
     /// A database file and a query that gives one value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqlite: Option<SqliteCheck>,
+    /// The containers of a Compose service: whether they run, are healthy and stay up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerCheck>,
     /// A program that must be there: `docker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,

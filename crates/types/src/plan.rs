@@ -441,6 +441,8 @@ pub enum Takeover {
     Same,
     /// Another one, open: it takes the keys of the backup's server with its data.
     Force,
+    /// A cluster that takes the objects of the backup one by one, and keeps what the backup does not know.
+    Apply,
     /// A new one: it is initialised with keys that are thrown away, and then taken as [`Self::Force`].
     Initialise,
 }

@@ -217,6 +217,39 @@ pub enum Deed {
         /// Their names.
         services: Vec<String>,
     },
+    /// Stores everything that services have logged.
+    Logs {
+        /// Their names.
+        services: Vec<String>,
+        /// Only what is not older.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<Span>,
+        /// The folder; without it, one beside the journal.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+    /// Goes back to an earlier version of a service, and waits until it is ready.
+    Rollback {
+        /// Its name.
+        service: String,
+        /// Which version; without it, the one before this.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+    /// Runs a line for a shell inside a service; what it prints is the output.
+    Exec {
+        /// The service.
+        service: String,
+        /// The line.
+        command: Filled,
+    },
+    /// Gives a service so many replicas.
+    Scale {
+        /// Its name.
+        service: String,
+        /// How many.
+        replicas: u32,
+    },
     /// An HTTP request, judged like a check.
     Http {
         /// The request with what must hold. Its texts may hold secrets.
@@ -267,6 +300,12 @@ pub enum ServiceVerb {
     Stop,
     /// Both.
     Restart,
+    /// Build its image anew, put it in place and wait until ready.
+    Rebuild,
+    /// Make the networks of its project anew and wait until ready.
+    Reconnect,
+    /// Remove the sandboxes that it has left.
+    Clean,
 }
 
 impl ServiceVerb {
@@ -276,6 +315,9 @@ impl ServiceVerb {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Rebuild => "rebuild",
+            Self::Reconnect => "reconnect",
+            Self::Clean => "clean",
         }
     }
 }
@@ -347,6 +389,18 @@ impl Deed {
             Self::Services { verb, services } => {
                 services.iter().map(|service| format!("muster service {} {service}", verb.word())).collect()
             }
+            Self::Logs { services, since, .. } => {
+                let since = since.map(|since| format!(" --since {since}")).unwrap_or_default();
+                services.iter().map(|service| format!("muster service logs {service}{since}")).collect()
+            }
+            Self::Rollback { service, to } => {
+                let to = to.as_ref().map(|to| format!(" --to {to}")).unwrap_or_default();
+                vec![format!("muster service rollback {service}{to}")]
+            }
+            Self::Exec { service, command } => {
+                command.shown().lines().map(|line| format!("in {service}: {line}")).collect()
+            }
+            Self::Scale { service, replicas } => vec![format!("muster service scale {service} {replicas}")],
             Self::Http { shown, .. } => vec![shown.clone()],
             Self::Sql { query, .. } => query.shown().lines().map(str::to_owned).collect(),
             Self::Child(request) => vec![request.line()],

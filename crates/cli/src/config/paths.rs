@@ -32,6 +32,14 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
             Component::Files(files) => files.paths.iter_mut().for_each(path),
             Component::Postgres(postgres) => {
                 postgres.data_dir.iter_mut().chain(&mut postgres.bin_dir).for_each(path);
+                for one in &mut postgres.failover_secrets {
+                    one.kubeconfig.iter_mut().for_each(path);
+                    one.kubectl.iter_mut().filter(|one| one.components().count() > 1).for_each(path);
+                }
+            }
+            Component::Kubernetes(own) => {
+                own.kubeconfig.iter_mut().for_each(path);
+                own.kubectl.iter_mut().filter(|one| one.components().count() > 1).for_each(path);
             }
             Component::Redis(redis) => redis.bin_dir.iter_mut().for_each(path),
             Component::Vault(vault) => {
@@ -48,8 +56,13 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
         if let Some(compose) = &mut service.compose {
             path(&mut compose.file);
         }
+        if let Some(own) = &mut service.kubernetes {
+            own.kubeconfig.iter_mut().for_each(path);
+            own.kubectl.iter_mut().filter(|one| one.components().count() > 1).for_each(path);
+        }
         if let Some(command) = &mut service.command {
             [&mut command.start, &mut command.stop, &mut command.status].into_iter().for_each(program);
+            command.log.iter_mut().for_each(path);
         }
     }
     for check in platform.checks.values_mut() {

@@ -45,7 +45,7 @@ fn a_service_runs_in_exactly_one_way() {
         "muster.yaml:10:3",
         "api",
         "does not say how it runs",
-        "one of `compose`, `systemd`, `command`",
+        "one of `compose`, `systemd`, `kubernetes`, `command`",
     );
     let two = "services:\n  api: {systemd: {unit: a}, compose: {file: c.yml, service: a}}\n";
     shows_only(

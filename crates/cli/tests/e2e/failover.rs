@@ -8,11 +8,11 @@ use std::{
 };
 
 use muster_testkit::{
-    Outcome, Postgres,
+    Kube, Outcome, Postgres,
     postgres::{SUPERUSER_PASSWORD, Version},
     wait_for,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::postgres::Cluster;
 
@@ -404,4 +404,48 @@ fn a_failover_that_failed_or_was_killed_is_resumed_and_nothing_is_promoted_twice
     assert_eq!(failover["fenced"].as_array().unwrap().len(), 1);
     assert!(fs::read_to_string(&runs).unwrap().starts_with("db2 "));
     pair.cluster.assert_nothing_left();
+}
+
+// proves: C20
+#[test]
+fn workloads_on_kubernetes_are_led_to_the_new_primary_by_one_key_of_their_secret_and_restarted() {
+    let kube = Kube::new();
+    let pair = Pair::new(Version::Fifteen, "").superuser();
+    let old = format!("postgres://app:p%40ss@127.0.0.1:{}/shop?sslmode=disable", pair.cluster.server.port());
+    let secret = json!({"kind": "Secret", "metadata": {"name": "api-database"}, "data": {
+        "DATABASE_URL": Kube::base64(&old), "TOKEN": Kube::base64("tok-8841"),
+    }});
+    kube.put(&secret);
+    // One of the same name in another namespace is not the one that is meant.
+    let mut other = secret.clone();
+    other["metadata"]["namespace"] = json!("default");
+    kube.put(&other);
+    kube.deploy("api", 2, "shop/api:1");
+    kube.deploy("idle", 0, "shop/api:1");
+    kube.kubectl(&["-n", "shop", "rollout", "status", "deployment/api", "--timeout=120s"]).assert_exit(0);
+    let pods = kube.list("Pod", "shop");
+    let sandbox = &pair.cluster.platform.sandbox;
+    let config = fs::read_to_string(sandbox.config_file()).unwrap().replace(
+        "   on_failover:",
+        &format!(
+            "   failover_secrets:\n      - {{secret: api-database, namespace: shop, key: DATABASE_URL, restart: [deployment/api, deployment/idle], kubeconfig: {}, kubectl: {}}}\n    on_failover:",
+            kube.kubeconfig().display(),
+            Kube::program().display()
+        ),
+    );
+    fs::write(sandbox.config_file(), config).unwrap();
+    pair.well(&[]);
+    let data = |namespace: &str| kube.get("Secret", namespace, "api-database").unwrap()["data"].clone();
+    let new = old.replace(&pair.cluster.server.port().to_string(), &pair.standby.port().to_string());
+    assert_eq!(data("shop")["DATABASE_URL"], Kube::base64(&new));
+    assert_eq!(data("shop")["TOKEN"], Kube::base64("tok-8841"), "no other key was changed");
+    assert_eq!(data("default"), secret["data"]);
+    let now = kube.list("Pod", "shop");
+    assert!(
+        now.len() == 2 && now.iter().all(|pod| !pods.contains(pod)),
+        "the rollout was waited for: {now:#?}"
+    );
+    assert_eq!(kube.get("Deployment", "shop", "idle").unwrap()["spec"]["replicas"], 0);
+    let journal = fs::read_to_string(sandbox.path().join(".muster/journal.jsonl")).unwrap_or_default();
+    assert!(!journal.contains("p%40ss"));
 }

@@ -12,6 +12,7 @@
 
 mod accidents;
 mod catalog;
+mod compose;
 mod copies;
 mod damage;
 mod databases;
@@ -22,6 +23,7 @@ mod etcd;
 mod failover;
 mod input;
 mod kills;
+mod kubernetes;
 mod lint;
 mod load;
 mod objectives;

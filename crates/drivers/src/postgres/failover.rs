@@ -19,7 +19,7 @@ use std::{
 
 use muster_types::{
     Kind, Lsn, Timestamp,
-    config::PostgresComponent,
+    config::{PostgresComponent, SecretSwitch},
     event::Watcher,
     failover::{MemberFacts, MemberState},
     text::counted,
@@ -34,6 +34,7 @@ use crate::{
     DriverError,
     command::Invocation,
     failover::{Closed, PromotedMember},
+    kubectl::secret,
 };
 
 /// How long sessions may take to end.
@@ -386,11 +387,43 @@ fn catch_up(
     Ok(last)
 }
 
+/// Returns the keys of Secrets that lead clients, when they can be meant.
+///
+/// # Errors
+/// `Config`: no namespace, no name, a workload without replicas.
+pub(super) fn switches(component: &PostgresComponent) -> Result<Vec<SecretSwitch>, DriverError> {
+    for one in &component.failover_secrets {
+        secret::check(one)?;
+    }
+    Ok(component.failover_secrets.clone())
+}
+
+/// Leads clients to a member: first what workloads on Kubernetes read, then by the command. Returns one line.
+///
+/// # Errors
+/// Of the first that fails; may be repeated.
+pub(super) fn lead(
+    argv: &[String],
+    secrets: &[SecretSwitch],
+    server: &Server,
+    watcher: &dyn Watcher,
+) -> Result<String, DriverError> {
+    let mut said = Vec::new();
+    for one in secrets {
+        said.push(secret::lead(one, &server.address.host, server.address.port, watcher)?);
+    }
+    if !argv.is_empty() {
+        said.push(switch(argv, server, watcher)?);
+    }
+    said.retain(|line| !line.is_empty());
+    Ok(said.join("; "))
+}
+
 /// Runs the command that leads clients to a member.
 ///
 /// # Errors
 /// It is not there, or fails.
-pub(super) fn switch(argv: &[String], server: &Server, watcher: &dyn Watcher) -> Result<String, DriverError> {
+fn switch(argv: &[String], server: &Server, watcher: &dyn Watcher) -> Result<String, DriverError> {
     let mut invocation = Invocation::new(argv.iter().cloned(), SWITCH_WITHIN);
     let Address { host, port, database, .. } = &server.address;
     invocation.env = [

@@ -36,7 +36,7 @@ use super::{
     lsn::POSITION,
     refusal::{self, Said},
 };
-pub(super) use crate::socket::Stopper;
+pub(super) use crate::socket::{Stopper, TICK};
 use crate::{
     DriverError,
     socket::{Stream, is_pause},

@@ -2,7 +2,11 @@
 //!
 //! A stop counts only when `status` says so: many stop scripts return as soon as the signal is sent.
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{Read, Write},
+    time::Duration,
+};
 
 use muster_types::{Kind, config::CommandService, event::Watcher};
 
@@ -31,7 +35,7 @@ impl Commands {
 
     fn act(&self, action: ServiceAction, argv: &[String], watcher: &dyn Watcher) -> Result<(), DriverError> {
         let ended = run(&self.name, action, argv, watcher)?;
-        if ended.is_success() { Ok(()) } else { Err(refused(&self.name, action, argv, &ended, &[])) }
+        if ended.is_success() { Ok(()) } else { Err(refused(&self.name, action.verb(), argv, &ended, &[])) }
     }
 }
 
@@ -71,6 +75,40 @@ impl ServiceDriver for Commands {
     fn restart(&self, watcher: &dyn Watcher) -> Result<(), DriverError> {
         self.stop(watcher)?;
         self.start(watcher)
+    }
+
+    /// The whole file: when its lines were written, nobody can tell.
+    fn logs(
+        &self,
+        _since: Option<Duration>,
+        sink: &mut dyn Write,
+        watcher: &dyn Watcher,
+    ) -> Result<(), DriverError> {
+        let Some(path) = &self.lists.log else {
+            let message =
+                format!("cannot read the log of service `{}`: it does not say where that is", self.name);
+            return Err(DriverError::new(Kind::Config, message).with_hint("add `log: FILE` to its `command`"));
+        };
+        let failed = |error| {
+            DriverError::new(Kind::Unavailable, format!("cannot read the log of service `{}`", self.name))
+                .with_source(error)
+                .with_hint(format!("look at {}", path.display()))
+        };
+        let mut file = File::open(path).map_err(failed)?;
+        let mut buffer = vec![0; 64 * 1024];
+        // The length is taken once: a service that writes without pause would never reach an end.
+        let mut left = file.metadata().map_err(failed)?.len();
+        while left > 0 && !watcher.is_cancelled() {
+            let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let Some(part) = buffer.get_mut(..room) else { break };
+            let count = file.read(part).map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            sink.write_all(part.get(..count).unwrap_or_default()).map_err(failed)?;
+            left = left.saturating_sub(count as u64);
+        }
+        Ok(())
     }
 
     fn commands(&self, action: ServiceAction) -> Vec<String> {

@@ -2,12 +2,38 @@
 //!
 //! Start brings the containers back as they were (`--no-recreate`): a recovery is not the moment to roll out what
 //! changed in the compose file meanwhile. Restart does take such changes. Neither touches the service's dependencies.
+//!
+//! Containers are found by the labels of project and service, never by a name that somebody guessed.
+//!
+//! ```text
+//! restart, rebuild ──► image kept under muster-kept/… (history) ──► change ──► what is new, from `docker inspect`
+//! rollback ──► the image kept before this one gets the service's image name ──► recreated
+//! ```
+//!
+//! Read next: `history` for images, `changes` for rebuild, networks and sandboxes, `inside` for commands and logs.
 
-use muster_types::{Kind, config::ComposeService, event::Watcher};
+mod changes;
+mod history;
+mod inside;
+
+use std::{io::Write, time::Duration};
+
+use muster_types::{
+    Kind,
+    config::{ComposeService, Sandboxes},
+    event::Watcher,
+};
 use serde::Deserialize;
 
-use super::{ServiceAction, ServiceDriver, ServiceStatus, line, refused, run};
-use crate::{DriverError, command::Ended};
+use super::{
+    ACTION_TIMEOUT, STATUS_TIMEOUT, ServiceAction, ServiceChange, ServiceDriver, ServiceStatus,
+    containers::{self, EngineSilent},
+    line, not_run, refused, run,
+};
+use crate::{
+    DriverError,
+    command::{Ended, Invocation},
+};
 
 const KNOWN: &[(&str, Kind, &str)] = &[
     ("cannot connect to the docker daemon", Kind::Unavailable, "start it: `systemctl start docker`"),
@@ -26,6 +52,23 @@ const STOPPED_CODES: [i64; 3] = [0, 143, 137];
 pub(super) struct Compose {
     name: String,
     service: ComposeService,
+    sandboxes: Option<Sandboxes>,
+}
+
+/// What `docker compose config` says, as far as it matters.
+#[derive(Debug, Deserialize)]
+struct Resolved {
+    name: String,
+    #[serde(default)]
+    services: std::collections::BTreeMap<String, ResolvedService>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ResolvedService {
+    #[serde(default)]
+    image: Option<String>,
+    #[serde(default)]
+    build: Option<serde_json::Value>,
 }
 
 /// One line of `docker compose ps --format json`, as far as it matters.
@@ -41,19 +84,91 @@ struct Container {
 }
 
 impl Compose {
-    pub(super) fn new(name: &str, service: &ComposeService) -> Self {
-        Self { name: name.to_owned(), service: service.clone() }
+    pub(super) fn new(name: &str, service: &ComposeService, sandboxes: Option<&Sandboxes>) -> Self {
+        Self { name: name.to_owned(), service: service.clone(), sandboxes: sandboxes.cloned() }
     }
 
+    /// Returns a command on the service.
     fn argv(&self, words: &[&str]) -> Vec<String> {
+        let mut argv = self.project_argv(words);
+        argv.push(self.service.service.clone());
+        argv
+    }
+
+    /// Returns a command on the project.
+    fn project_argv(&self, words: &[&str]) -> Vec<String> {
         let file = self.service.file.to_string_lossy().into_owned();
         let mut argv = vec!["docker".to_owned(), "compose".to_owned(), "-f".to_owned(), file];
         if let Some(project) = &self.service.project {
             argv.extend(["-p".to_owned(), project.clone()]);
         }
         argv.extend(words.iter().map(|&word| word.to_owned()));
-        argv.push(self.service.service.clone());
         argv
+    }
+
+    /// Runs a command to its end; a failure is an error that says `cannot {verb} service …`.
+    fn must(
+        &self,
+        verb: &str,
+        argv: &[String],
+        timeout: Duration,
+        watcher: &dyn Watcher,
+    ) -> Result<Ended, DriverError> {
+        let ended =
+            Invocation::new(argv, timeout).run(watcher).map_err(|error| not_run(&self.name, verb, error))?;
+        if ended.is_success() { Ok(ended) } else { Err(refused(&self.name, verb, argv, &ended, KNOWN)) }
+    }
+
+    /// As [`Self::must`], for `docker` itself.
+    fn docker(&self, verb: &str, words: &[&str], watcher: &dyn Watcher) -> Result<String, DriverError> {
+        containers::ask(words, ACTION_TIMEOUT, watcher).map_err(|error| self.silent(verb, error))
+    }
+
+    fn silent(&self, verb: &str, error: EngineSilent) -> DriverError {
+        match error {
+            EngineSilent::NotRun(error) => not_run(&self.name, verb, error),
+            EngineSilent::Refused { argv, ended } => refused(&self.name, verb, &argv, &ended, KNOWN),
+            unreadable @ EngineSilent::Unreadable(..) => {
+                let message = format!("cannot {verb} service `{}`", self.name);
+                DriverError::new(Kind::Unavailable, message).with_source(unreadable)
+            }
+        }
+    }
+
+    /// Returns the service's containers, also those that have ended; the newest first.
+    fn containers(
+        &self,
+        verb: &str,
+        watcher: &dyn Watcher,
+    ) -> Result<Vec<containers::Container>, DriverError> {
+        let argv = self.argv(&["ps", "--all", "--quiet", "--no-trunc"]);
+        let text = self.must(verb, &argv, STATUS_TIMEOUT, watcher)?.stdout.text();
+        let ids: Vec<&str> = text.lines().map(str::trim).filter(|id| !id.is_empty()).collect();
+        containers::inspect(&ids, STATUS_TIMEOUT, watcher).map_err(|error| self.silent(verb, error))
+    }
+
+    /// Returns the project's name and the service, as Compose reads its files.
+    fn resolved(&self, verb: &str, watcher: &dyn Watcher) -> Result<(String, ResolvedService), DriverError> {
+        let argv = self.argv(&["config", "--format", "json"]);
+        let text = self.must(verb, &argv, STATUS_TIMEOUT, watcher)?.stdout.text();
+        let read: Resolved = serde_json::from_str(&text).map_err(|error| {
+            let message = format!("cannot {verb} service `{}`: what Compose makes of its files", self.name);
+            DriverError::new(Kind::Unavailable, message)
+                .with_source(error)
+                .with_hint("update the compose plugin: version 2.20 or newer is needed")
+        })?;
+        let Resolved { name, mut services } = read;
+        match services.remove(&self.service.service) {
+            Some(service) => Ok((name, service)),
+            None => Err(DriverError::new(
+                Kind::Config,
+                format!("cannot {verb} service `{}`: the compose file has no such service", self.name),
+            )
+            .with_hint(format!(
+                "list the services: {}",
+                line(&self.project_argv(&["config", "--services"]))
+            ))),
+        }
     }
 
     fn lists(&self, action: ServiceAction) -> Vec<Vec<String>> {
@@ -73,7 +188,7 @@ impl Compose {
         for argv in self.lists(action) {
             let ended = run(&self.name, action, &argv, watcher)?;
             if !ended.is_success() {
-                return Err(refused(&self.name, action, &argv, &ended, KNOWN));
+                return Err(refused(&self.name, action.verb(), &argv, &ended, KNOWN));
             }
             all.push(ended);
         }
@@ -95,7 +210,9 @@ impl ServiceDriver for Compose {
     }
 
     fn start(&self, watcher: &dyn Watcher) -> Result<(), DriverError> {
-        self.act(ServiceAction::Start, watcher).map(|_| ())
+        self.act(ServiceAction::Start, watcher)?;
+        self.keep_if_possible(watcher);
+        Ok(())
     }
 
     fn stop(&self, watcher: &dyn Watcher) -> Result<(), DriverError> {
@@ -103,7 +220,49 @@ impl ServiceDriver for Compose {
     }
 
     fn restart(&self, watcher: &dyn Watcher) -> Result<(), DriverError> {
-        self.act(ServiceAction::Restart, watcher).map(|_| ())
+        self.restart_and_tell(watcher).map(|_| ())
+    }
+
+    fn restart_and_tell(&self, watcher: &dyn Watcher) -> Result<Option<String>, DriverError> {
+        let before = self.containers("restart", watcher)?;
+        self.keep_if_possible(watcher);
+        self.act(ServiceAction::Restart, watcher)?;
+        let after = self.containers("restart", watcher)?;
+        changes::news(&self.name, &before, &after).map(Some)
+    }
+
+    fn logs(
+        &self,
+        since: Option<Duration>,
+        sink: &mut dyn Write,
+        watcher: &dyn Watcher,
+    ) -> Result<(), DriverError> {
+        self.write_logs(since, sink, watcher)
+    }
+
+    fn rollback(&self, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        self.roll_back(None, watcher)
+    }
+
+    fn rollback_to(&self, version: Option<&str>, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        self.roll_back(version, watcher)
+    }
+
+    fn exec(&self, command: &[String], watcher: &dyn Watcher) -> Result<Ended, DriverError> {
+        self.run_inside(command, watcher)
+    }
+
+    fn change(&self, change: ServiceChange, watcher: &dyn Watcher) -> Result<String, DriverError> {
+        match change {
+            ServiceChange::Rollback => self.roll_back(None, watcher),
+            ServiceChange::Rebuild => self.rebuild(watcher),
+            ServiceChange::Reconnect => self.reconnect(watcher),
+            ServiceChange::Clean => self.clean(watcher),
+        }
+    }
+
+    fn change_commands(&self, change: ServiceChange) -> Vec<String> {
+        self.lists_of_change(change).iter().map(|argv| line(argv)).collect()
     }
 
     fn commands(&self, action: ServiceAction) -> Vec<String> {
@@ -178,7 +337,7 @@ mod tests {
             service: "api".into(),
             project: Some("agents".into()),
         };
-        let compose = Compose::new("api", &service);
+        let compose = Compose::new("api", &service, None);
         let base = "docker compose -f '/srv/the app/docker-compose.yml' -p agents";
         let up = "up --detach --no-deps";
         assert_eq!(compose.commands(ServiceAction::Start), [format!("{base} {up} --no-recreate api")]);

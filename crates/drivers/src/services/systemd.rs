@@ -3,11 +3,11 @@
 //! `systemctl` waits for its job, so a start or stop that returned is done. `--no-ask-password` keeps polkit from
 //! waiting for somebody to type.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use muster_types::{Kind, config::SystemdService, event::Watcher};
 
-use super::{ServiceAction, ServiceDriver, ServiceStatus, line, refused, run};
+use super::{ServiceAction, ServiceDriver, ServiceStatus, line, refused, run, write_output};
 use crate::{DriverError, command::Ended};
 
 const KNOWN: &[(&str, Kind, &str)] = &[
@@ -56,10 +56,23 @@ impl Systemd {
         argv
     }
 
+    fn journal_argv(&self, since: Option<Duration>) -> Vec<String> {
+        let unit = if self.is_user { "--user-unit" } else { "--unit" };
+        let mut argv: Vec<String> =
+            ["journalctl", "--no-pager", "--quiet", "--output=short-iso-precise"].map(str::to_owned).to_vec();
+        argv.push(format!("{unit}={}", self.unit));
+        argv.extend(since.map(|since| format!("--since=-{}s", since.as_secs().max(1))));
+        argv
+    }
+
     fn act(&self, action: ServiceAction, watcher: &dyn Watcher) -> Result<Ended, DriverError> {
         let argv = self.argv(action);
         let ended = run(&self.name, action, &argv, watcher)?;
-        if ended.is_success() { Ok(ended) } else { Err(refused(&self.name, action, &argv, &ended, KNOWN)) }
+        if ended.is_success() {
+            Ok(ended)
+        } else {
+            Err(refused(&self.name, action.verb(), &argv, &ended, KNOWN))
+        }
     }
 }
 
@@ -89,6 +102,15 @@ impl ServiceDriver for Systemd {
 
     fn commands(&self, action: ServiceAction) -> Vec<String> {
         vec![line(&self.argv(action))]
+    }
+
+    fn logs(
+        &self,
+        since: Option<Duration>,
+        sink: &mut dyn Write,
+        watcher: &dyn Watcher,
+    ) -> Result<(), DriverError> {
+        write_output(&self.name, &self.journal_argv(since), sink, watcher)
     }
 }
 
@@ -141,5 +163,8 @@ mod tests {
         assert_eq!(commands(true, ServiceAction::Stop), [stop]);
         let show = "systemctl show --property=LoadState,ActiveState,SubState,Result -- agents-api.service";
         assert_eq!(commands(false, ServiceAction::Status), [show]);
+        let log =
+            "journalctl --no-pager --quiet --output=short-iso-precise --unit=agents-api.service --since=-90s";
+        assert_eq!(line(&unit(false).journal_argv(Some(Duration::from_secs(90)))), log);
     }
 }

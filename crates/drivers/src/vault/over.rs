@@ -105,6 +105,9 @@ pub(super) fn take_over(
             drop(session);
             seal::wait_until_sealed(&server, watcher)?;
         }
+        Takeover::Apply => {
+            return Err(DriverError::new(Kind::Bug, "a snapshot of a Vault is not applied object by object"));
+        }
         Takeover::Same => {
             backup::refuse(&server, &status)?;
             watcher.begin("restore the snapshot", None);

@@ -10,7 +10,7 @@ use std::{
 use muster_drivers::{
     checks,
     keeper::{self, Fate, Gated, Job},
-    services,
+    services::ServiceChange,
 };
 use muster_types::{
     Kind, Span,
@@ -26,8 +26,6 @@ use crate::{EngineError, process};
 
 /// How long a command may run that does not say.
 const TIMEOUT: Duration = Duration::from_hours(1);
-/// How long a service may take to become ready when the configuration does not say.
-const READY_WITHIN: Duration = Duration::from_mins(1);
 /// The pause between two looks of a watch, and between two looks at a command.
 const WATCH_PAUSE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -51,6 +49,10 @@ impl Runner<'_> {
             }
             Deed::Watch { checks, span } => self.watch(checks, *span),
             Deed::Services { verb, services } => Ok(self.services(*verb, services).map_err(Failed::from)),
+            Deed::Logs { services, since, to } => Ok(self.logs(step, services, *since, to.as_deref())),
+            Deed::Rollback { service, to } => Ok(self.rollback(service, to.as_deref())),
+            Deed::Exec { service, command } => Ok(self.inside(step, service, command)),
+            Deed::Scale { service, replicas } => Ok(self.scale(service, *replicas).map_err(Failed::from)),
             Deed::Http { request, shown } => {
                 let result = checks::run(shown, request, self.site.clock, self.operator);
                 // An answer that is not the expected one says nothing of what the request has done.
@@ -223,27 +225,38 @@ impl Runner<'_> {
     fn services(&self, verb: ServiceVerb, names: &[String]) -> Result<Effect, ErrorNote> {
         let mut said: Vec<String> = Vec::new();
         for name in names {
-            let driver = self.site.services.get(name);
-            let definition = self.site.platform.services.get(name);
-            let (Some(driver), Some(definition)) = (driver, definition) else {
-                return Err(ErrorNote::of(&EngineError::Unknown { what: "service", name: name.clone() }));
-            };
-            let ready = definition
-                .ready
-                .as_ref()
-                .and_then(|ready| Some((ready.as_str(), self.site.platform.checks.get(ready)?)));
-            let within = definition.ready_within.map_or(READY_WITHIN, Span::duration);
-            let start = || {
-                services::start_and_wait(name, driver.as_ref(), ready, within, self.site.clock, self.operator)
-            };
+            let driver = self.driver(name)?;
+            let change = |change| driver.change(change, self.operator);
+            let note = |error| ErrorNote::of(&error);
             let done = match verb {
-                ServiceVerb::Stop => driver.stop(self.operator).map(|()| "stopped".to_owned()),
-                ServiceVerb::Start => start(),
-                ServiceVerb::Restart => driver.restart(self.operator).and_then(|()| start()),
+                ServiceVerb::Stop => {
+                    driver.stop(self.operator).map(|()| "stopped".to_owned()).map_err(note)?
+                }
+                ServiceVerb::Start => self.start(name)?,
+                ServiceVerb::Restart => {
+                    let told = driver.restart_and_tell(self.operator).map_err(note)?;
+                    told.into_iter().chain([self.start(name)?]).collect::<Vec<_>>().join("; ")
+                }
+                ServiceVerb::Rebuild => {
+                    [change(ServiceChange::Rebuild).map_err(note)?, self.start(name)?].join("; ")
+                }
+                ServiceVerb::Reconnect => {
+                    [change(ServiceChange::Reconnect).map_err(note)?, self.start(name)?].join("; ")
+                }
+                ServiceVerb::Clean => change(ServiceChange::Clean).map_err(note)?,
             };
-            said.push(format!("{name}: {}", done.map_err(|error| ErrorNote::of(&error))?));
+            said.push(format!("{name}: {done}"));
         }
         Ok(Effect { summary: Some(said.join("; ")), ..Effect::default() })
+    }
+
+    fn scale(&self, name: &str, replicas: u32) -> Result<Effect, ErrorNote> {
+        let driver =
+            self.site.services.get(name).ok_or_else(|| {
+                ErrorNote::of(&EngineError::Unknown { what: "service", name: name.to_owned() })
+            })?;
+        let said = driver.scale(replicas, self.operator).map_err(|error| ErrorNote::of(&error))?;
+        Ok(Effect { summary: Some(format!("{name}: {said}")), ..Effect::default() })
     }
 
     fn sql(&self, component: &str, query: &Filled, expect: Option<&str>) -> Result<Effect, ErrorNote> {

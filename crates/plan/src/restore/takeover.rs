@@ -22,7 +22,7 @@ use muster_types::{
 use super::{GROUP, Pair, safety_copy};
 use crate::{
     PlanError, RecoveryTarget,
-    origin::is_taken_over,
+    origin::{is_applied, is_taken_over},
     scope::{Scope, step},
 };
 
@@ -68,6 +68,9 @@ fn takeover(
     let refuse = |why: &str, hint: &str| {
         Err(PlanError::CannotTakeOver { component: name.clone(), why: why.into(), hint: hint.into() })
     };
+    if is_applied(pair.backup) {
+        return objects(scope, facts, pair);
+    }
     let Some(seal) = &pair.component.seal else {
         return refuse("is of another kind now than its backup", "restore it beside: `--into FOLDER`");
     };
@@ -88,6 +91,36 @@ fn takeover(
         SealState::Active => Ok(replace(scope, facts, pair, seal, Takeover::Force)),
         SealState::Uninitialised => Ok(replace(scope, facts, pair, seal, Takeover::Initialise)),
     }
+}
+
+/// Objects go into their namespace one by one; what the backup does not know stays.
+fn objects(scope: Scope<'_>, facts: &Facts, pair: &Pair<'_>) -> Result<Takeovers, PlanError> {
+    let (component, at) = (pair.component, pair.backup.record.consistent_at);
+    let name = &component.name;
+    if !component.is_present {
+        return Err(PlanError::CannotTakeOver {
+            component: name.clone(),
+            why: "does not answer".into(),
+            hint: "see whether the cluster answers: `kubectl cluster-info`; to get the objects as files: `--into FOLDER`".into(),
+        });
+    }
+    let (mut before, steps) = exchange(scope, pair, Takeover::Apply);
+    let mut notes = vec![
+        format!(
+            "objects of {name} that were made after {at} are left alone; those that the backup knows say afterwards what they said then"
+        ),
+        format!("the workloads of {name} are brought to no replicas and then to as many as they had"),
+    ];
+    if component.has_data {
+        before.insert(0, safety_copy(scope, facts, component));
+        notes.push(format!(
+            "the safety copy is the way back: `muster restore {name} --to prerestore-{}`",
+            scope.run
+        ));
+    } else {
+        notes.push(format!("the namespace of {name} holds no object: no safety copy is needed"));
+    }
+    Ok(Takeovers { before, steps, notes })
 }
 
 /// A server that is sealed and otherwise whole needs its keys, and no backup.
@@ -111,10 +144,7 @@ fn unseal_only(pair: &Pair<'_>, seal: &SealFacts) -> Takeovers {
 }
 
 fn replace(scope: Scope<'_>, facts: &Facts, pair: &Pair<'_>, seal: &SealFacts, how: Takeover) -> Takeovers {
-    let (name, backup) = (&pair.component.name, pair.backup);
-    let folder = scope.scratch.join(format!("{name}-snapshot"));
-    let places: Vec<PathBuf> =
-        (0..backup.record.paths.len()).map(|index| folder.join(index.to_string())).collect();
+    let name = &pair.component.name;
     let mut before = Vec::new();
     if seal.state == SealState::Sealed {
         before.push(unseal(name));
@@ -122,6 +152,18 @@ fn replace(scope: Scope<'_>, facts: &Facts, pair: &Pair<'_>, seal: &SealFacts, h
     if how != Takeover::Initialise {
         before.push(safety_copy(scope, facts, pair.component));
     }
+    let (filling, steps) = exchange(scope, pair, how);
+    before.extend(filling);
+    Takeovers { before, steps, notes: notes(scope, pair, seal, how) }
+}
+
+/// What writes and judges a backup, and what then puts it into the server.
+fn exchange(scope: Scope<'_>, pair: &Pair<'_>, how: Takeover) -> (Vec<Step>, Vec<Step>) {
+    let (name, backup) = (&pair.component.name, pair.backup);
+    let mut before = Vec::new();
+    let folder = scope.scratch.join(format!("{name}-snapshot"));
+    let places: Vec<PathBuf> =
+        (0..backup.record.paths.len()).map(|index| folder.join(index.to_string())).collect();
     let restore = Action::RestoreBeside {
         component: name.clone(),
         backup: backup.id.clone(),
@@ -140,6 +182,7 @@ fn replace(scope: Scope<'_>, facts: &Facts, pair: &Pair<'_>, seal: &SealFacts, h
         before.push(verify);
     }
     let title = match how {
+        Takeover::Apply => format!("apply the objects of {name} in the order in which they need each other"),
         Takeover::Same => format!("put the backup in place of all that {name} holds"),
         Takeover::Force => {
             format!("put the backup by force in place of all that {name} holds: it is another cluster")
@@ -151,13 +194,13 @@ fn replace(scope: Scope<'_>, facts: &Facts, pair: &Pair<'_>, seal: &SealFacts, h
     let action =
         Action::TakeOver { component: name.clone(), backup: backup.id.clone(), places: places.clone(), how };
     let mut steps = vec![step(format!("take-over:{name}"), GROUP, StepClass::Idempotent, title, action)];
-    if how != Takeover::Same {
+    if matches!(how, Takeover::Force | Takeover::Initialise) {
         steps.push(unseal(name));
     }
     if backup.record.method == Method::Consistent {
         steps.push(verify_server(pair, places, backup.record.witness.clone()));
     }
-    Takeovers { before, steps, notes: notes(scope, pair, seal, how) }
+    (before, steps)
 }
 
 fn notes(scope: Scope<'_>, pair: &Pair<'_>, seal: &SealFacts, how: Takeover) -> Vec<String> {
@@ -172,7 +215,7 @@ fn notes(scope: Scope<'_>, pair: &Pair<'_>, seal: &SealFacts, how: Takeover) -> 
         Takeover::Initialise => {
             notes.push(format!("{name} is a new server: it holds nothing, and no safety copy is needed"));
         }
-        Takeover::Force | Takeover::Same => notes.push(format!(
+        Takeover::Force | Takeover::Same | Takeover::Apply => notes.push(format!(
             "the safety copy is the way back: `muster restore {name} --to prerestore-{}`",
             scope.run
         )),

@@ -70,6 +70,15 @@ pub enum Native {
     Restart {
         services: Vec<String>,
     },
+    Rebuild {
+        services: Vec<String>,
+    },
+    Reconnect {
+        services: Vec<String>,
+    },
+    Clean {
+        services: Vec<String>,
+    },
     Scale {
         service: String,
         replicas: Option<u32>,
@@ -139,9 +148,34 @@ pub enum Native {
 
 /// The names of all steps.
 pub(super) const NAMES: &[&str] = &[
-    "check", "wait", "watch", "backup", "restore", "rescue", "failover", "rotate", "stop", "start",
-    "restart", "scale", "rollback", "logs", "exec", "http", "sql", "redis", "notify", "ask", "confirm",
-    "choose", "parallel", "if", "run",
+    "check",
+    "wait",
+    "watch",
+    "backup",
+    "restore",
+    "rescue",
+    "failover",
+    "rotate",
+    "stop",
+    "start",
+    "restart",
+    "scale",
+    "rollback",
+    "logs",
+    "exec",
+    "http",
+    "sql",
+    "redis",
+    "notify",
+    "ask",
+    "confirm",
+    "choose",
+    "parallel",
+    "if",
+    "run",
+    "rebuild",
+    "reconnect",
+    "clean",
 ];
 
 impl Native {
@@ -163,6 +197,9 @@ impl Native {
             | Self::Stop { .. }
             | Self::Start { .. }
             | Self::Restart { .. }
+            | Self::Rebuild { .. }
+            | Self::Reconnect { .. }
+            | Self::Clean { .. }
             | Self::Scale { .. }
             | Self::Notify { .. } => Class::Idempotent,
             Self::Exec { command, .. } => command::judge(&template::filled(command)).class,
@@ -202,6 +239,9 @@ impl Native {
             Self::Stop { .. } => "stop",
             Self::Start { .. } => "start",
             Self::Restart { .. } => "restart",
+            Self::Rebuild { .. } => "rebuild",
+            Self::Reconnect { .. } => "reconnect",
+            Self::Clean { .. } => "clean",
             Self::Scale { .. } => "scale",
             Self::Rollback { .. } => "rollback",
             Self::Logs { .. } => "logs",
@@ -314,6 +354,9 @@ fn short(name: &'static str, value: &Node, faults: &mut Vec<Fault>) -> Option<Na
         "stop" => Native::Stop { services: names },
         "start" => Native::Start { services: names },
         "restart" => Native::Restart { services: names },
+        "rebuild" => Native::Rebuild { services: names },
+        "reconnect" => Native::Reconnect { services: names },
+        "clean" => Native::Clean { services: names },
         "rollback" => Native::Rollback { service: text, to: None },
         "logs" => Native::Logs { services: names, since: None, to: None },
         "exec" => Native::Exec { command: text, service: None },
@@ -404,6 +447,9 @@ fn on_services(name: &str, keys: &mut Keys<'_, '_>) -> Option<Native> {
         "stop" => Native::Stop { services: keys.names("services") },
         "start" => Native::Start { services: keys.names("services") },
         "restart" => Native::Restart { services: keys.names("services") },
+        "rebuild" => Native::Rebuild { services: keys.names("services") },
+        "reconnect" => Native::Reconnect { services: keys.names("services") },
+        "clean" => Native::Clean { services: keys.names("services") },
         "scale" => {
             keys.needed("replicas");
             Native::Scale { service: keys.needed("service"), replicas: keys.count("replicas") }
@@ -459,6 +505,9 @@ fn says_nothing(native: &Native) -> bool {
         Native::Stop { services }
         | Native::Start { services }
         | Native::Restart { services }
+        | Native::Rebuild { services }
+        | Native::Reconnect { services }
+        | Native::Clean { services }
         | Native::Logs { services, .. } => services.is_empty(),
         Native::Rotate { secrets } => secrets.is_empty(),
         Native::Notify { to, .. } => to.is_empty(),

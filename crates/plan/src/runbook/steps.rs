@@ -206,6 +206,9 @@ fn title_of(native: &Native) -> String {
         Native::Stop { services }
         | Native::Start { services }
         | Native::Restart { services }
+        | Native::Rebuild { services }
+        | Native::Reconnect { services }
+        | Native::Clean { services }
         | Native::Logs { services, .. } => format!("{name} {}", list(services)),
         Native::Scale { service, replicas } => format!("scale {service} to {}", replicas.unwrap_or_default()),
         Native::Rollback { service, .. } => format!("roll {service} back"),

@@ -19,7 +19,12 @@ pub use self::{
     postgres::{PostgresComponent, PostgresMethod, PostgresWal},
     redis::{RedisComponent, Setting},
 };
-use super::{BackupPolicy, DataClass, Named, ProofPolicy, etcd::EtcdComponent, vault::VaultComponent};
+use super::{
+    BackupPolicy, DataClass, Named, ProofPolicy,
+    etcd::EtcdComponent,
+    kubernetes::{KubernetesComponent, SecretSwitch},
+    vault::VaultComponent,
+};
 use crate::{ByteSize, Span, objective::Objectives};
 
 /// Something with state.
@@ -41,6 +46,8 @@ pub enum Component {
     Vault(VaultComponent),
     /// An etcd cluster.
     Etcd(EtcdComponent),
+    /// The objects of a namespace on Kubernetes.
+    Kubernetes(KubernetesComponent),
 }
 
 /// The kinds of component.
@@ -59,6 +66,8 @@ pub enum ComponentKind {
     Vault,
     /// An etcd cluster.
     Etcd,
+    /// The objects of a namespace on Kubernetes.
+    Kubernetes,
 }
 
 /// Every key that a component of any kind can have, as the file shows them.
@@ -143,10 +152,28 @@ pub struct ComponentKeys {
     /// one, in `data_dir`. A connection.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<String, MemberKeys>,
+    /// `postgres`: keys of Secrets on Kubernetes that lead clients to the new primary after a failover. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover_secrets: Option<Vec<SecretSwitch>>,
     /// `postgres`: a program and its arguments that leads clients to the new primary after a failover; it finds
     /// `MUSTER_MEMBER`, `MUSTER_HOST`, `MUSTER_PORT` and `MUSTER_DATABASE` in its environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failover: Option<Vec<String>>,
+    /// `kubernetes`: the namespace. A connection: in a shared file it must come from the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// `kubernetes`: the kinds of object, as `kubectl get` takes them. Default: those that Muster brings back in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Vec<String>>,
+    /// `kubernetes`: the context of the kubeconfig. Default: the current one. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// `kubernetes`: the kubeconfig. Default: as `kubectl` finds it. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// `kubernetes`: the program. Default: `kubectl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubectl: Option<PathBuf>,
     /// When to back up and what to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupPolicy>,
@@ -196,11 +223,13 @@ impl TryFrom<ComponentKeys> for Component {
                     unbounded_slot: keys.unbounded_slot.unwrap_or_default(),
                     members: members::of_postgres(keys.members)?,
                     on_failover: keys.on_failover.unwrap_or_default(),
+                    failover_secrets: keys.failover_secrets.unwrap_or_default(),
                     common,
                 }))
             }
             ComponentKind::Vault => Ok(Self::Vault(VaultComponent::of_keys(keys, common))),
             ComponentKind::Etcd => EtcdComponent::of_keys(keys, common).map(Self::Etcd),
+            ComponentKind::Kubernetes => Ok(Self::Kubernetes(KubernetesComponent::of_keys(keys, common))),
             ComponentKind::Sqlite => {
                 refuse(keys.paths.is_some(), "paths", "sqlite", "one database file stands in `path`")?;
                 refuse(keys.include.is_some(), "include", "sqlite", "the whole database is backed up")?;
@@ -256,6 +285,12 @@ impl ComponentKeys {
             key_file: None,
             members: BTreeMap::new(),
             on_failover: None,
+            failover_secrets: None,
+            namespace: None,
+            kinds: None,
+            context: None,
+            kubeconfig: None,
+            kubectl: None,
             backup: common.backup,
             objectives: common.objectives,
             classes: common.classes,
@@ -265,7 +300,7 @@ impl ComponentKeys {
 
     /// Refuses the keys that belong to kinds of server, where the component is of another one.
     fn refuse_foreign(&self) -> Result<(), String> {
-        use ComponentKind::{Etcd, Postgres, Redis, Vault};
+        use ComponentKind::{Etcd, Kubernetes, Postgres, Redis, Vault};
         let own: &[(bool, &str, &[ComponentKind])] = &[
             (self.url.is_some(), "url", &[Postgres, Redis, Vault, Etcd]),
             (self.password.is_some(), "password", &[Postgres, Redis, Etcd]),
@@ -283,6 +318,12 @@ impl ComponentKeys {
             (self.user.is_some(), "user", &[Etcd]),
             (!self.members.is_empty(), "members", &[Postgres, Etcd]),
             (self.on_failover.is_some(), "on_failover", &[Postgres]),
+            (self.namespace.is_some(), "namespace", &[Kubernetes]),
+            (self.kinds.is_some(), "kinds", &[Kubernetes]),
+            (self.context.is_some(), "context", &[Kubernetes]),
+            (self.kubeconfig.is_some(), "kubeconfig", &[Kubernetes]),
+            (self.kubectl.is_some(), "kubectl", &[Kubernetes]),
+            (self.failover_secrets.is_some(), "failover_secrets", &[Postgres]),
             (self.ca_file.is_some(), "ca_file", &[Vault, Etcd]),
             (self.cert_file.is_some(), "cert_file", &[Vault, Etcd]),
             (self.key_file.is_some(), "key_file", &[Vault, Etcd]),
@@ -291,7 +332,7 @@ impl ComponentKeys {
             let is_foreign = *is_set && !kinds.contains(&self.kind);
             refuse(is_foreign, key, self.kind.word(), &owners(kinds))?;
         }
-        if !matches!(self.kind, Redis | Vault | Etcd) {
+        if !matches!(self.kind, Redis | Vault | Etcd | Kubernetes) {
             return Ok(());
         }
         for (is_set, key) in [
@@ -301,7 +342,11 @@ impl ComponentKeys {
             (self.exclude.is_some(), "exclude"),
             (self.max_age.is_some(), "max_age"),
         ] {
-            refuse(is_set, key, self.kind.word(), "the whole server behind `url` is backed up")?;
+            let instead = match self.kind {
+                Kubernetes => "the objects of `namespace` are backed up",
+                _ => "the whole server behind `url` is backed up",
+            };
+            refuse(is_set, key, self.kind.word(), instead)?;
         }
         Ok(())
     }
@@ -326,6 +371,7 @@ impl From<Component> for ComponentKeys {
             Component::Redis(_) => ComponentKind::Redis,
             Component::Vault(_) => ComponentKind::Vault,
             Component::Etcd(_) => ComponentKind::Etcd,
+            Component::Kubernetes(_) => ComponentKind::Kubernetes,
         };
         let common = component.common().clone();
         let mut keys = Self::of_kind(kind, common);
@@ -349,6 +395,8 @@ impl From<Component> for ComponentKeys {
                 keys.unbounded_slot = postgres.unbounded_slot.then_some(true);
                 keys.members = members::keys_of_postgres(postgres.members);
                 keys.on_failover = list(postgres.on_failover);
+                keys.failover_secrets =
+                    (!postgres.failover_secrets.is_empty()).then_some(postgres.failover_secrets);
             }
             Component::Redis(redis) => {
                 keys.url = redis.url;
@@ -358,6 +406,7 @@ impl From<Component> for ComponentKeys {
             }
             Component::Vault(vault) => vault.put_into(&mut keys),
             Component::Etcd(etcd) => etcd.put_into(&mut keys),
+            Component::Kubernetes(own) => own.put_into(&mut keys),
         }
         keys
     }
@@ -428,6 +477,7 @@ impl ComponentKind {
             Self::Redis => "redis",
             Self::Vault => "vault",
             Self::Etcd => "etcd",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }
@@ -442,13 +492,19 @@ impl Component {
             Self::Redis(_) => "redis",
             Self::Vault(_) => "vault",
             Self::Etcd(_) => "etcd",
+            Self::Kubernetes(_) => "kubernetes",
         }
     }
 
     /// Tells whether a backup may leave out something that lies at the component's place.
     pub fn leaves_out(&self) -> bool {
         match self {
-            Self::Sqlite(_) | Self::Postgres(_) | Self::Redis(_) | Self::Vault(_) | Self::Etcd(_) => false,
+            Self::Sqlite(_)
+            | Self::Postgres(_)
+            | Self::Redis(_)
+            | Self::Vault(_)
+            | Self::Etcd(_)
+            | Self::Kubernetes(_) => false,
             Self::Files(files) => files.leaves_out(),
         }
     }
@@ -460,7 +516,7 @@ impl Component {
             Self::Redis(redis) => redis.password_missing.as_ref(),
             Self::Vault(vault) => vault.secret_missing.as_ref(),
             Self::Etcd(etcd) => etcd.secret_missing.as_ref(),
-            Self::Sqlite(_) | Self::Files(_) => None,
+            Self::Sqlite(_) | Self::Files(_) | Self::Kubernetes(_) => None,
         }
     }
 
@@ -473,6 +529,7 @@ impl Component {
             Self::Redis(c) => &c.common,
             Self::Vault(c) => &c.common,
             Self::Etcd(c) => &c.common,
+            Self::Kubernetes(c) => &c.common,
         }
     }
 }

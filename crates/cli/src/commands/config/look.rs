@@ -39,7 +39,9 @@ fn programs(loaded: &Loaded) -> impl Iterator<Item = Finding> {
             Component::Redis(redis) => (&redis.bin_dir, "redis-server", "/usr/bin"),
             Component::Etcd(etcd) => (&etcd.bin_dir, "etcd", "/usr/bin"),
             // The program of a Vault is called `vault` or `bao`.
-            Component::Vault(_) | Component::Sqlite(_) | Component::Files(_) => return None,
+            Component::Vault(_) | Component::Sqlite(_) | Component::Files(_) | Component::Kubernetes(_) => {
+                return None;
+            }
         };
         let folder = folder.as_ref().filter(|folder| !folder.join(program).is_file())?;
         let message =
@@ -82,6 +84,6 @@ fn paths(component: &Component) -> Vec<PathBuf> {
         Component::Files(files) => files.paths.clone(),
         Component::Postgres(postgres) => postgres.data_dir.iter().cloned().collect(),
         Component::Etcd(etcd) => etcd.data_dirs(),
-        Component::Redis(_) | Component::Vault(_) => Vec::new(),
+        Component::Redis(_) | Component::Vault(_) | Component::Kubernetes(_) => Vec::new(),
     }
 }

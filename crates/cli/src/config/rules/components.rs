@@ -9,7 +9,10 @@ use std::path::Path;
 
 use muster_types::{
     Span,
-    config::{Assertion, BackupPolicy, Component, Keep, KeepCount, PostgresComponent, VaultComponent},
+    config::{
+        Assertion, BackupPolicy, Component, Keep, KeepCount, KubernetesComponent, PostgresComponent,
+        VaultComponent,
+    },
     objective::{Objectives, Target},
 };
 
@@ -119,12 +122,26 @@ impl Rules<'_> {
         }
     }
 
+    /// The namespace is always named: that of the current context may be another tomorrow.
+    fn judge_namespace(&self, name: &str, own: &KubernetesComponent, findings: &mut Vec<Finding>) {
+        let path = ["components", name, "namespace"];
+        if own.namespace.as_deref().is_none_or(str::is_empty) && !self.is_refused(&path) {
+            let finding = Finding::error(format!("component `{name}` has no `namespace`"));
+            let hint = format!("add `namespace: shop` to component `{name}`{}", self.files.whither());
+            findings.push(finding.at(self.sources.place(self.key_at(&["components", name]))).hint(hint));
+        }
+    }
+
     fn judge_place(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
         let server = match component {
             Component::Postgres(postgres) => Some((&postgres.url, "postgres://muster@db:5432/app")),
             Component::Redis(redis) => Some((&redis.url, "redis://muster@cache:6379/")),
             Component::Vault(vault) => Some((&vault.url, "https://vault:8200")),
             Component::Etcd(etcd) => Some((&etcd.url, "https://etcd:2379")),
+            Component::Kubernetes(own) => {
+                self.judge_namespace(name, own, findings);
+                return;
+            }
             Component::Sqlite(_) | Component::Files(_) => None,
         };
         if let Some((url, sample)) = server {
@@ -148,7 +165,7 @@ impl Rules<'_> {
             Component::Files(files) => {
                 ("paths", "[/srv/uploads]", files.paths.iter().map(AsRef::as_ref).collect())
             }
-            Component::Postgres(_) | Component::Redis(_) | Component::Vault(_) | Component::Etcd(_) => return,
+            _ => return,
         };
         let is_refused = ["path", "paths"].iter().any(|key| self.is_refused(&["components", name, key]));
         if paths.is_empty() && !is_refused {
@@ -159,11 +176,7 @@ impl Rules<'_> {
         for (index, path) in paths.iter().enumerate() {
             let at = match component {
                 Component::Sqlite(_) => self.node(&["components", name, key]),
-                Component::Files(_)
-                | Component::Postgres(_)
-                | Component::Redis(_)
-                | Component::Vault(_)
-                | Component::Etcd(_) => self.node(&["components", name, key, &index.to_string()]),
+                _ => self.node(&["components", name, key, &index.to_string()]),
             };
             let Some(at) = at.map(|node| node.at) else { continue };
             let finding = if path.as_os_str().is_empty() {
@@ -308,13 +321,15 @@ impl Rules<'_> {
         if self.is_refused(&path) {
             return;
         }
-        if matches!(component, Component::Vault(_) | Component::Etcd(_)) {
+        if matches!(component, Component::Vault(_) | Component::Etcd(_) | Component::Kubernetes(_)) {
             let at = self.node(&path).map_or_else(|| self.key_at(&path[..4]), |node| node.at);
             let finding = Finding::error(format!("`{}` has no assertions", component.kind()));
             let hint = if component.kind() == "vault" {
                 "write `canary: secret/data/muster-canary`: a proof reads it"
-            } else {
+            } else if component.kind() == "etcd" {
                 "remove it: a proof compares all keys"
+            } else {
+                "remove it: a proof reads every object, and asks the server in a dry run"
             };
             findings.push(finding.at(self.sources.place(at)).hint(hint));
             return;
@@ -330,7 +345,7 @@ impl Rules<'_> {
             }
             Component::Files(_) => ("path", "{path: index.html, expect: \">= 1\"}"),
             Component::Redis(_) => ("redis", "{redis: \"EXISTS users\", expect: \"1\"}"),
-            Component::Vault(_) | Component::Etcd(_) => return,
+            Component::Vault(_) | Component::Etcd(_) | Component::Kubernetes(_) => return,
         };
         let is_given = given.contains(&(wanted, true));
         let foreign = given.iter().find(|(key, is_given)| *key != wanted && *is_given);

@@ -3,7 +3,10 @@
 //! Judges by the tree and, for conditions, by the same code that evaluates them. It never starts or observes anything.
 
 use muster_drivers::checks;
-use muster_types::config::{Platform, Service};
+use muster_types::{
+    Explain,
+    config::{Platform, Service},
+};
 
 use super::Rules;
 use crate::config::{
@@ -18,10 +21,16 @@ impl Rules<'_> {
         for (name, service) in &self.typed.platform.services {
             self.judge_way(name, findings);
             self.judge_commands(name, service, findings);
+            self.judge_workload(name, service, findings);
             for (index, used) in service.uses.iter().enumerate() {
                 let index = index.to_string();
                 self.judge_reference("component", used, &["services", name, "uses", &index], findings);
             }
+            for (index, before) in service.after.iter().enumerate() {
+                let index = index.to_string();
+                self.judge_reference("service", before, &["services", name, "after", &index], findings);
+            }
+            self.judge_circle(name, findings);
             if let Some(ready) = &service.ready {
                 self.judge_reference("check", ready, &["services", name, "ready"], findings);
             }
@@ -53,10 +62,14 @@ impl Rules<'_> {
     fn judge_way(&self, name: &str, findings: &mut Vec<Finding>) {
         let path = ["services", name];
         let entries = self.node(&path).map(Node::entries).unwrap_or_default();
-        let is_way = |entry: &&Entry| ["compose", "systemd", "command"].contains(&entry.key.as_str());
+        let is_way =
+            |entry: &&Entry| ["compose", "systemd", "kubernetes", "command"].contains(&entry.key.as_str());
         match entries.iter().filter(is_way).collect::<Vec<_>>().as_slice() {
             [] if !self.is_refused(&path) => {
-                let hint = format!("give one of `compose`, `systemd`, `command`{}", self.files.whither());
+                let hint = format!(
+                    "give one of `compose`, `systemd`, `kubernetes`, `command`{}",
+                    self.files.whither()
+                );
                 let finding = Finding::error(format!("service `{name}` does not say how it runs"));
                 findings.push(finding.at(self.sources.place(self.key_at(&path))).hint(hint));
             }
@@ -67,6 +80,26 @@ impl Rules<'_> {
                 findings.push(finding.hint("keep one of them, or make a service of its own for each"));
             }
             _ => {}
+        }
+    }
+
+    /// A service that must run before itself never starts.
+    fn judge_circle(&self, name: &str, findings: &mut Vec<Finding>) {
+        let services = &self.typed.platform.services;
+        let (mut open, mut seen) = (vec![name], Vec::new());
+        while let Some(one) = open.pop() {
+            for before in services.get(one).iter().flat_map(|service| &service.after) {
+                if before == name {
+                    let place = self.sources.place(self.key_at(&["services", name, "after"]));
+                    let finding = Finding::error(format!("service `{name}` starts after itself")).at(place);
+                    findings.push(finding.hint("leave one name of the circle out of `after`"));
+                    return;
+                }
+                if !seen.contains(&before.as_str()) {
+                    seen.push(before);
+                    open.push(before);
+                }
+            }
         }
     }
 
@@ -81,6 +114,18 @@ impl Rules<'_> {
                 );
             }
         }
+    }
+
+    /// A workload that has replicas, in a namespace that is named.
+    fn judge_workload(&self, name: &str, service: &Service, findings: &mut Vec<Finding>) {
+        if service.kubernetes.is_none() || service.compose.is_some() || service.systemd.is_some() {
+            return;
+        }
+        let Err(error) = muster_drivers::services::open(name, service) else { return };
+        let key = if error.to_string().contains("namespace") { "namespace" } else { "workload" };
+        let place = self.sources.place(self.value_at(&["services", name, "kubernetes", key]));
+        let hint = error.hint().map(|hint| hint.0).unwrap_or_default();
+        findings.push(Finding::error(error.to_string()).at(place).hint(hint));
     }
 
     /// A name in `uses` or `ready` must exist.

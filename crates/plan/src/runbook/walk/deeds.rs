@@ -52,6 +52,24 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
         Native::Stop { services } => services_deed(ServiceVerb::Stop, services),
         Native::Start { services } => services_deed(ServiceVerb::Start, services),
         Native::Restart { services } => services_deed(ServiceVerb::Restart, services),
+        Native::Rebuild { services } => services_deed(ServiceVerb::Rebuild, services),
+        Native::Reconnect { services } => services_deed(ServiceVerb::Reconnect, services),
+        Native::Clean { services } => services_deed(ServiceVerb::Clean, services),
+        Native::Logs { services, since, to } => Deed::Logs {
+            services: services.clone(),
+            since: *since,
+            to: fill_some(to.as_ref(), scope)?.map(|to| to.expose().to_owned()),
+        },
+        Native::Rollback { service, to } => Deed::Rollback {
+            service: service.clone(),
+            to: fill_some(to.as_ref(), scope)?.map(|to| to.expose().to_owned()),
+        },
+        Native::Exec { command, service: Some(service) } => {
+            Deed::Exec { service: service.clone(), command: fill(command, scope)? }
+        }
+        Native::Scale { service, replicas: Some(replicas) } => {
+            Deed::Scale { service: service.clone(), replicas: *replicas }
+        }
         Native::Backup { .. } | Native::Restore { .. } | Native::Rescue { .. } | Native::Failover { .. } => {
             child(native, scope)?
         }

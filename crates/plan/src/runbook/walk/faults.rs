@@ -46,6 +46,7 @@ impl Walk {
     ) {
         if let Action::Native(native) = &step.action {
             self.names(file, step, native, faults);
+            self.replicas(file, step, native, faults);
             if let Some((message, hint)) = cannot(native) {
                 faults.push(self.fault(file, step.line, native.name(), message, hint));
             }
@@ -90,8 +91,20 @@ impl Walk {
             Native::If { check: Some(check), .. } => {
                 ("check", vec![check], platform.checks.keys().map(String::as_str).collect())
             }
-            Native::Stop { services } | Native::Start { services } | Native::Restart { services } => {
+            Native::Stop { services }
+            | Native::Start { services }
+            | Native::Restart { services }
+            | Native::Rebuild { services }
+            | Native::Reconnect { services }
+            | Native::Clean { services }
+            | Native::Logs { services, .. } => {
                 ("service", list(services), platform.services.keys().map(String::as_str).collect())
+            }
+            Native::Rollback { service, .. } | Native::Exec { service: Some(service), .. } => {
+                ("service", vec![service], platform.services.keys().map(String::as_str).collect())
+            }
+            Native::Scale { service, .. } => {
+                ("service", vec![service], platform.services.keys().map(String::as_str).collect())
             }
             Native::Backup { components, .. } => {
                 ("component", list(components), platform.components.keys().map(String::as_str).collect())
@@ -120,6 +133,25 @@ impl Walk {
         {
             let message = format!("no check of muster.yaml has the tag `{tag}`");
             faults.push(self.fault(file, step.line, tag, message, "give it to a check: `tags: [smoke]`"));
+        }
+    }
+
+    /// Only a workload on Kubernetes has replicas that Muster sets.
+    fn replicas(&self, file: &str, step: &Step, native: &Native, faults: &mut Vec<Fault>) {
+        if let Native::Scale { service, .. } = native
+            && self.platform.services.get(service).is_some_and(|one| one.kubernetes.is_none())
+        {
+            let message = format!(
+                "service `{service}` has no replicas that Muster could set (environment {})",
+                self.environment
+            );
+            faults.push(self.fault(
+                file,
+                step.line,
+                service,
+                message,
+                "use `stop` and `start`, or write a command",
+            ));
         }
     }
 
@@ -182,16 +214,11 @@ fn cannot(native: &Native) -> Option<(String, &'static str)> {
             "tables go into their own database, and not into another place".into(),
             "leave `tables` or `into` out",
         ),
-        Native::Rotate { .. }
-        | Native::Scale { .. }
-        | Native::Rollback { .. }
-        | Native::Logs { .. }
-        | Native::Redis { .. } => (format!("`{name}` cannot be executed yet"), NOT_YET),
+        Native::Rotate { .. } | Native::Redis { .. } => {
+            (format!("`{name}` cannot be executed yet"), NOT_YET)
+        }
         Native::Notify { .. } => {
             ("`notify` cannot be executed: muster.yaml has nowhere to send to".into(), NOT_YET)
-        }
-        Native::Exec { service: Some(_), .. } => {
-            ("`exec` inside a service cannot be executed yet".into(), NOT_YET)
         }
         _ => return None,
     })

@@ -145,6 +145,41 @@ fn a_section_is_a_heading_with_all_below_it() {
 }
 
 #[test]
+fn services_are_led_by_name_and_what_runs_inside_may_hold_a_secret() {
+    let text = "```muster\nid: key\nask: {question: key?, secret: true}\n```\n\
+        ```muster\nlogs: {services: [api], since: 2h, to: \"logs/{{ run.id }}\"}\n```\n\
+        ```muster\nrollback: {service: api, to: \"{{ platform }}\"}\non_ambiguous: ask\n```\n\
+        ```muster\nrebuild: api\n```\n```muster\nreconnect: api\n```\n```muster\nclean: [api]\n```\n\
+        ```muster\nexec: {service: api, command: \"login {{ answers.key }}\"}\nclass: idempotent\n```\n";
+    let walk = walk(&[("a.md", text)]);
+    assert_eq!(walk.faults(), []);
+    let told: Vec<String> = through(&walk, |_| Some("hunter2".into()))
+        .into_iter()
+        .map(|line| line.split_once(": ").unwrap().1.to_owned())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "key?",
+            "muster service logs api --since 2h",
+            "muster service rollback api --to shop",
+            "muster service rebuild api",
+            "muster service reconnect api",
+            "muster service clean api",
+            "in api: login hunter2",
+        ]
+    );
+    let wrong = "```muster\nlogs: web\n```\n```muster\nexec: {service: web, command: ls}\n```\n\
+        ```muster\nrollback: web\non_ambiguous: ask\n```\n```muster\nclean: web\n```\n";
+    let faults = self::walk(&[("a.md", wrong)]).faults();
+    assert_eq!(faults[0].1.len(), 4, "{faults:?}");
+    assert!(
+        faults[0].1.iter().all(|fault| fault.message.contains("there is no service `web`")),
+        "{faults:?}"
+    );
+}
+
+#[test]
 fn what_cannot_be_executed_is_named_with_its_line() {
     let text =
         "```muster\ncheck: {tag: smokee}\n```\n```muster\nparallel: [{rotate: [key]}, {stop: web}]\n```\n\

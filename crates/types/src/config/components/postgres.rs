@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ComponentCommon, Member, MissingSecret};
-use crate::ByteSize;
+use crate::{ByteSize, config::SecretSwitch};
 
 /// How a backup of PostgreSQL is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,8 @@ pub struct PostgresComponent {
     pub members: BTreeMap<String, Member>,
     /// What leads clients to the new primary; empty when nothing does.
     pub on_failover: Vec<String>,
+    /// Keys of Secrets that lead clients to the new primary.
+    pub failover_secrets: Vec<SecretSwitch>,
     /// What all kinds share.
     pub common: ComponentCommon,
 }
