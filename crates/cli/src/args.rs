@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Observe the platform: run checks
     Check(CheckArgs),
+    /// Print the commands that are needed in an emergency, with the names of this platform in them
+    Cheat,
     /// Run all checks, and name the runbook that fits what is seen
     Diagnose(DiagnoseArgs),
     /// Back components up
@@ -274,6 +276,9 @@ pub(crate) struct ShowArgs {
     /// List the files of the backup
     #[arg(long)]
     pub files: bool,
+    /// Look on while the run works: its steps, what their commands write, the time that is over and left
+    #[arg(long, short = 'f', conflicts_with_all = ["json", "files"])]
+    pub follow: bool,
 }
 
 #[derive(Debug, Args)]
@@ -439,6 +444,13 @@ pub(crate) enum RunbookCommand {
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
+    /// Print a runbook for paper, with the times of earlier runs beside the expected ones
+    Render {
+        /// The runbook
+        file: PathBuf,
+        #[command(flatten)]
+        form: RenderForm,
+    },
     /// Show the steps of a runbook or of any Markdown document. Nothing is executed: that is `muster run`
     Show {
         /// The file
@@ -446,6 +458,18 @@ pub(crate) enum RunbookCommand {
         /// A scenario or phase: its number (`3.2`) or words of its title
         section: Option<String>,
     },
+}
+
+/// As what a runbook is printed.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RenderForm {
+    /// One page that stands by itself, for the printer
+    #[arg(long)]
+    pub html: bool,
+    /// The text with a table of times
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 #[derive(Debug, Args)]

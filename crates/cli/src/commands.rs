@@ -1,6 +1,7 @@
 //! One file per verb. Each is the same lines: survey, plan, execute, render.
 
 pub(crate) mod backup;
+mod cheat;
 mod check;
 mod config;
 pub(crate) mod copy;
@@ -46,6 +47,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Init(args) => init::run(global, args),
         Command::Survey(args) => survey::run(global, args),
         Command::Config(command) => config::run(global, command),
+        Command::Cheat => cheat::run(global),
         Command::Check(args) => check::run(global, args),
         Command::Diagnose(args) => diagnose::run(global, args),
         Command::Backup(args) => backup::run(global, args),

@@ -54,3 +54,14 @@ pub(crate) fn count() -> usize {
     }
     COUNT.load(Ordering::Relaxed)
 }
+
+/// Forgets the signals that there were: what comes now was not what they meant.
+pub(crate) fn forget() {
+    if let Some(fresh) = FRESH.get() {
+        fresh.store(false, Ordering::Relaxed);
+    }
+    if let Some(cancelled) = CANCELLED.get() {
+        cancelled.store(false, Ordering::Relaxed);
+    }
+    COUNT.store(0, Ordering::Relaxed);
+}

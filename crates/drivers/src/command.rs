@@ -12,10 +12,12 @@
 //! the process group running unless [`Leftovers::Keep`] asks for it. `setpriv` (util-linux) ties the program to the
 //! calling thread, so that it ends when Muster is killed; where it is not installed, only that is lost.
 //!
-//! Read next: `capture` for the bound and the masking; [`crate::services`] and [`crate::checks`] for the callers.
+//! It is long and one thing: who ends a program must know how it was begun, and what still reads from it.
+//! Read next: `live` for who looks on, `capture` for the bound and the masking; [`crate::services`] and [`crate::checks`] for the callers.
 
 mod capture;
 mod stream;
+mod live;
 
 use std::{
     fs::File,
@@ -36,6 +38,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use capture::Capture;
 pub use capture::Captured;
+pub use live::Live;
 
 /// Output kept of each stream when the caller names no bound. Long enough for a stack trace of any tool.
 pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
@@ -83,6 +86,8 @@ pub struct Invocation {
     pub leftovers: Leftovers,
     /// What it reads from its standard input; without it, nothing. Secrets belong here, and not into `argv`.
     pub input: Option<Vec<u8>>,
+    /// Where the output is shown as it comes; not with [`Leftovers::Keep`].
+    pub live: Option<Live>,
 }
 
 /// How a program ended by itself, and what it wrote.
@@ -229,6 +234,7 @@ impl Invocation {
             secrets: Vec::new(),
             leftovers: Leftovers::Kill,
             input: None,
+            live: None,
         }
     }
 
@@ -327,11 +333,12 @@ impl Invocation {
         };
         let mut child = command.spawn().map_err(|source| not_spawned(program, source))?;
         let max = self.output_bytes_max;
+        let live = || self.live.as_ref().map(Live::stream);
         let outputs = match files {
             Some(files) => files.map(|file| Output::File(file, max)),
             None => [
-                Output::read(child.stdout.take().map(|s| Box::new(s) as Box<dyn Read + Send>), max),
-                Output::read(child.stderr.take().map(|s| Box::new(s) as Box<dyn Read + Send>), max),
+                Output::read(child.stdout.take().map(|s| Box::new(s) as Box<dyn Read + Send>), max, live()),
+                Output::read(child.stderr.take().map(|s| Box::new(s) as Box<dyn Read + Send>), max, live()),
             ],
         };
         Ok((child, outputs))
@@ -437,7 +444,7 @@ enum Output {
 }
 
 impl Output {
-    fn read(stream: Option<Box<dyn Read + Send>>, bytes_max: usize) -> Self {
+    fn read(stream: Option<Box<dyn Read + Send>>, bytes_max: usize, mut live: Option<live::Stream>) -> Self {
         let capture = Arc::new(Mutex::new(Capture::new(bytes_max)));
         let done = Arc::new(AtomicBool::new(stream.is_none()));
         if let Some(mut stream) = stream {
@@ -446,6 +453,12 @@ impl Output {
                 let mut buffer = [0; 16 * 1024];
                 while let Ok(count @ 1..) = stream.read(&mut buffer) {
                     capture.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..count]);
+                    if let Some(live) = &mut live {
+                        live.push(&buffer[..count]);
+                    }
+                }
+                if let Some(live) = live {
+                    live.finish();
                 }
                 done.store(true, Ordering::Release);
             });
@@ -455,7 +468,7 @@ impl Output {
 
     /// An output that somebody else reads.
     fn nothing() -> Self {
-        Self::read(None, 0)
+        Self::read(None, 0, None)
     }
 
     fn done(&self) -> Option<Arc<AtomicBool>> {

@@ -369,6 +369,14 @@ pub trait ComponentDriver: Send + Sync {
         Err(no_members())
     }
 
+    /// Runs one command of the source's own language, and returns its reply: a line for each part of a list.
+    ///
+    /// # Errors
+    /// `Input`: a kind without commands. What the server refuses, as it says it. `Unavailable`: it does not answer.
+    fn command(&self, _words: &[String], _watcher: &dyn Watcher) -> Result<String, DriverError> {
+        Err(DriverError::new(Kind::Input, "only components of kind `redis` take commands"))
+    }
+
     /// Executes SQL on the source and returns the rows of its answer: a line each, columns divided by `|`.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //!                                           starts it, reads its output ────────►  …
 //!    killed here? the keeper goes on        writes `ended` atomically  ◄─────────  exit
 //!    fate(folder) ◄── begun, ended ──────   reads on while anybody writes
+//!    Tail ◄────────── live ──────────────   what it reads, as it comes
 //! ```
 //!
 //! A job comes in through the pipe, never through arguments or a file: it may hold secrets. When Muster dies before the
@@ -15,6 +16,8 @@
 //! its shell in memory (`memfd`), so that its own standard input is empty and nobody reads it in a list of processes.
 //!
 //! It never decides what an unknown end means, and never touches the journal.
+
+mod tail;
 
 use std::{
     fs, io,
@@ -40,12 +43,15 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::command::{CommandError, Ended, Exit, Invocation, Leftovers};
+use crate::command::{CommandError, Ended, Exit, Invocation, Leftovers, Live};
+pub use tail::Tail;
 
 /// The variable by which a step's processes are found again, whatever group they are in.
 const MARK: &str = "MUSTER_STEP";
 /// A job is a text of a runbook with its answers: longer than this is no job.
 const JOB_BYTES_MAX: u64 = 16 << 20;
+/// The file that shows the output as it comes.
+const LIVE: &str = "live";
 /// What is kept of each of stdout and stderr.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// How long the keeper tries to write the end on a disk that is full.
@@ -189,7 +195,9 @@ pub fn keep(folder: &Path, input: impl Read, watcher: &dyn Watcher) -> io::Resul
     };
     let begun = Instant::now();
     match prepare(&job) {
-        Ok((_text, invocation)) => {
+        Ok((_text, mut invocation)) => {
+            // Only for those who look on: without it the command runs all the same.
+            invocation.live = Live::create(&folder.join(LIVE), &invocation.secrets).ok();
             invocation.run_then(watcher, |ended| tell(&end_of(ended, begun.elapsed())));
         }
         Err(error) => tell(&End::failed(&error)),

@@ -16,6 +16,7 @@ pub mod keeper;
 mod kubectl;
 pub mod kubernetes;
 pub mod look;
+pub mod notify;
 pub mod postgres;
 pub mod processes;
 pub mod redis;

@@ -226,6 +226,16 @@ impl ComponentDriver for RedisDriver {
         })
     }
 
+    fn command(&self, words: &[String], watcher: &dyn Watcher) -> Result<String, DriverError> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut connection = Connection::open(&self.address, watcher)?;
+        // What the server says is the answer, not a lack of rights of a backup.
+        match connection.ask(&words, watcher)? {
+            wire::Value::Error(said) => Err(DriverError::new(Kind::Input, format!("Redis refuses: {said}"))),
+            value => Ok(value.lines()),
+        }
+    }
+
     fn look(&self, watcher: &dyn Watcher) -> Result<Look, DriverError> {
         let request =
             look::Request { address: &self.address, bin_dir: self.bin_dir.as_deref(), expect: &self.expect };

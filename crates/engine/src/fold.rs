@@ -2,6 +2,7 @@
 //!
 //! It never reads a clock or a source: what is not in an event is not in a report.
 
+mod measured;
 mod script;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,8 @@ use muster_types::{
     report::{RunReport, StepReport, StepState},
     rescue::Rescue,
 };
+
+pub use measured::measured;
 
 /// A run as the journal tells it, with its plan.
 #[derive(Debug, Clone)]

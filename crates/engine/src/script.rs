@@ -14,23 +14,35 @@
 //! Read next: `recover` for what a crash leaves, `deeds` for what each step does.
 
 mod deeds;
+mod evidence;
+mod group;
+mod journaled;
 mod memory;
 mod operator;
 mod personal;
 mod recover;
 mod services;
+mod undo;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use muster_drivers::{component::ComponentDriver, services::ServiceDriver};
 use muster_types::{
-    Clock, Kind, Mask, Span, Timestamp,
+    Clock, Kind, Mask, Timestamp,
     backup::RunId,
     config::Platform,
-    event::{ErrorNote, RunOutcome, ScriptEvent, StepOutcome, What},
+    event::{ErrorNote, RunOutcome, ScriptEvent, What},
     plan::{Plan, StepClass, Verb},
     report::RunReport,
-    script::{Deed, Next, Script, ScriptStep},
+    script::{Next, Script, ScriptStep},
     text,
 };
 use sha2::{Digest, Sha256};
@@ -41,7 +53,8 @@ use crate::{
     lock::{self, Sharing},
     process,
 };
-use memory::{Memory, OVERRUN};
+use journaled::ended;
+use memory::Memory;
 pub use operator::{AfterFailure, Consent, Decision, Operator, Reply};
 pub use services::{StoredLog, store_log};
 
@@ -91,15 +104,24 @@ pub fn begin(
     memory.known.run.clone_from(&run.0);
     let now = site.clock.now();
     let since = plan.failed_at.unwrap_or(now).min(now);
-    let mut runner = Runner { site, run, script, operator, memory, plan, since };
+    let runner = Runner::new(site, run, (script, operator), memory, plan, since);
     runner.tell(What::RunBegun {
         plan: Box::new(plan.clone()),
         operator: site.operator.clone(),
         process: process::this(),
     })?;
-    let report = runner.run();
+    let report = runner.run(GiveUp::No);
     lock::bury(&locks, run);
     report
+}
+
+/// Whether the run goes on, or only undoes what it has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUp {
+    /// It goes on.
+    No,
+    /// It undoes, and ends.
+    Yes,
 }
 
 /// Continues the run of a script that died, failed, waits or was interrupted.
@@ -111,6 +133,7 @@ pub fn resume(
     id: &str,
     script: &dyn Script,
     operator: &dyn Operator,
+    give_up: GiveUp,
 ) -> Result<RunReport, EngineError> {
     let locks = site.state.join("locks");
     let find = || -> Result<fold::RunRecord, EngineError> {
@@ -127,9 +150,9 @@ pub fn resume(
     let _alone = alone(site, &run, &record.plan)?;
     let memory = Memory::of(&run, &site.journal.events()?);
     let since = record.plan.failed_at.unwrap_or(record.report.begun_at).min(record.report.begun_at);
-    let mut runner = Runner { site, run: &run, script, operator, memory, plan: &record.plan, since };
+    let runner = Runner::new(site, &run, (script, operator), memory, &record.plan, since);
     runner.tell(What::RunResumed { process: process::this() })?;
-    let report = runner.run();
+    let report = runner.run(give_up);
     lock::bury(&locks, &run);
     report
 }
@@ -148,7 +171,7 @@ fn alone(site: &Site<'_>, run: &RunId, plan: &Plan) -> Result<lock::Lock, Engine
 }
 
 /// What came of a step.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Effect {
     output: String,
     is_cut: bool,
@@ -175,31 +198,71 @@ enum Flow {
     End(RunOutcome),
 }
 
+/// What follows when a step did not succeed.
+enum After {
+    /// It is tried again.
+    Again,
+    /// It is over all the same.
+    Ended(Result<(), ErrorNote>),
+    Flow(Flow),
+}
+
 struct Runner<'a> {
     site: &'a Site<'a>,
     run: &'a RunId,
     script: &'a dyn Script,
     operator: &'a dyn Operator,
-    memory: Memory,
+    /// Steps of a group happen in threads of their own. Never held while anything is waited for.
+    memory: Mutex<Memory>,
+    /// How many processes were started: each leaves its output in a folder of its own.
+    processes: AtomicUsize,
+    /// Runs of their own happen one after the other.
+    one_child: Mutex<()>,
     plan: &'a Plan,
     /// When the clock of the recovery began to run.
     since: Timestamp,
 }
 
-impl Runner<'_> {
-    fn tell(&mut self, what: What) -> Result<(), EngineError> {
+impl<'a> Runner<'a> {
+    fn new(
+        site: &'a Site<'a>,
+        run: &'a RunId,
+        (script, operator): (&'a dyn Script, &'a dyn Operator),
+        memory: Memory,
+        plan: &'a Plan,
+        since: Timestamp,
+    ) -> Self {
+        let processes = AtomicUsize::new(memory.processes);
+        let memory = Mutex::new(memory);
+        Self { site, run, script, operator, memory, processes, one_child: Mutex::new(()), plan, since }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, what: What) -> Result<(), EngineError> {
+        let mut memory = self.memory();
         let event = self.site.journal.append(self.site.clock, self.run, what)?;
-        self.memory.apply(&event);
+        memory.apply(&event);
+        drop(memory);
         self.operator.on_event(&event);
         Ok(())
     }
 
-    fn tell_step(&mut self, what: ScriptEvent) -> Result<(), EngineError> {
+    fn tell_step(&self, what: ScriptEvent) -> Result<(), EngineError> {
         self.tell(What::Script { what: Box::new(what) })
     }
 
-    fn run(mut self) -> Result<RunReport, EngineError> {
-        let outcome = self.walk()?;
+    fn run(self, give_up: GiveUp) -> Result<RunReport, EngineError> {
+        // An undo that a crash has cut off, or that did not succeed, comes before anything else.
+        let begun = self.memory().undoing;
+        let outcome = match (begun, give_up) {
+            (Some(outcome), _) => outcome,
+            (None, GiveUp::Yes) => RunOutcome::Interrupted,
+            (None, GiveUp::No) => self.walk()?,
+        };
+        let outcome = self.undo(outcome)?;
         if outcome == RunOutcome::Done {
             // Everything that commands have left is in the journal; what stays only takes up room. Before the last
             // record: after it nobody comes back to tidy up.
@@ -212,17 +275,20 @@ impl Runner<'_> {
         Ok(record.report)
     }
 
-    fn walk(&mut self) -> Result<RunOutcome, EngineError> {
+    fn walk(&self) -> Result<RunOutcome, EngineError> {
         loop {
             self.notice_overrun()?;
-            let next = self.script.next(&self.memory.known);
+            let next = self.script.next(&self.memory().known);
             let step = match next {
                 Next::Done => return Ok(RunOutcome::Done),
                 _ if self.operator.wants_stop() => return Ok(RunOutcome::Interrupted),
                 Next::Step(step) => step,
+                Next::Group(group) => match self.group(&group)? {
+                    Flow::On => continue,
+                    Flow::End(outcome) => return Ok(outcome),
+                },
                 Next::Impossible { step, error } => {
-                    self.intend(&step, None)?;
-                    self.failed(&step, *error)?;
+                    self.impossible(&step, *error)?;
                     return Ok(RunOutcome::Failed);
                 }
             };
@@ -232,7 +298,7 @@ impl Runner<'_> {
         }
     }
 
-    fn step(&mut self, step: &ScriptStep) -> Result<Flow, EngineError> {
+    fn step(&self, step: &ScriptStep) -> Result<Flow, EngineError> {
         self.operator.show(step, self.since);
         if step.deed.is_personal() {
             return self.personal(step);
@@ -256,33 +322,40 @@ impl Runner<'_> {
                 },
             };
             let Err(error) = result else { return Ok(Flow::On) };
-            if error.kind == Kind::Interrupted {
-                return Ok(Flow::End(RunOutcome::Interrupted));
-            }
-            // Ended before its end: it may have happened all the same. Never a second time without an answer to that.
-            if self.memory.open.contains_key(&step.id) {
-                match self.recover(step)? {
-                    recover::Recovered::Nothing => {}
-                    recover::Recovered::Ended(result) => {
-                        ended = Some(result);
-                        continue;
-                    }
-                    recover::Recovered::End(outcome) => return Ok(Flow::End(outcome)),
-                }
-            }
-            match self.operator.after_failure(step, &error) {
-                AfterFailure::Retry => {}
-                AfterFailure::Skip { reason, by } => {
-                    self.skipped(step, reason, by)?;
-                    return Ok(Flow::On);
-                }
-                AfterFailure::Stop => return Ok(Flow::End(RunOutcome::Failed)),
+            match self.after(step, error)? {
+                After::Again => {}
+                After::Ended(result) => ended = Some(result),
+                After::Flow(flow) => return Ok(flow),
             }
         }
     }
 
+    /// What follows when a step did not succeed.
+    fn after(&self, step: &ScriptStep, error: ErrorNote) -> Result<After, EngineError> {
+        if error.kind == Kind::Interrupted {
+            return Ok(After::Flow(Flow::End(RunOutcome::Interrupted)));
+        }
+        // Ended before its end: it may have happened all the same. Never a second time without an answer to that.
+        let is_open = self.memory().open.contains_key(&step.id);
+        if is_open {
+            match self.recover(step)? {
+                recover::Recovered::Nothing => {}
+                recover::Recovered::Ended(result) => return Ok(After::Ended(result)),
+                recover::Recovered::End(outcome) => return Ok(After::Flow(Flow::End(outcome))),
+            }
+        }
+        Ok(match self.operator.after_failure(step, &error) {
+            AfterFailure::Retry => After::Again,
+            AfterFailure::Skip { reason, by } => {
+                self.skipped(step, reason, by)?;
+                After::Flow(Flow::On)
+            }
+            AfterFailure::Stop => After::Flow(Flow::End(RunOutcome::Failed)),
+        })
+    }
+
     /// Tries a step as often as it says.
-    fn attempts(&mut self, step: &ScriptStep, by: &str) -> Result<Result<(), ErrorNote>, EngineError> {
+    fn attempts(&self, step: &ScriptStep, by: &str) -> Result<Result<(), ErrorNote>, EngineError> {
         let mut pause = Duration::from_secs(1);
         for left in (0..=step.retry).rev() {
             self.intend(step, Some(by.to_owned()))?;
@@ -291,9 +364,12 @@ impl Runner<'_> {
                 .as_ref()
                 .is_err_and(|failed| failed.is_uncertain && step.class == StepClass::Destructive);
             let is_over = result.is_ok() || left == 0 || is_lost || self.operator.wants_stop();
+            let folder = self.memory().folders.get(&step.id).cloned();
             let result = self.settle(step, result)?;
-            // It is in the journal now.
-            deeds::forget(&self.folder().join(self.memory.processes.to_string()));
+            if let Some(folder) = folder {
+                // It is in the journal now.
+                deeds::forget(&self.site.state.join(folder));
+            }
             if is_over {
                 return Ok(result);
             }
@@ -306,148 +382,12 @@ impl Runner<'_> {
         Ok(Ok(()))
     }
 
-    /// Journals that a step is about to happen.
-    fn intend(&mut self, step: &ScriptStep, by: Option<String>) -> Result<(), EngineError> {
-        let attempt = self.memory.attempts.get(&step.id).copied().unwrap_or_default() + 1;
-        self.tell_step(ScriptEvent::Intent {
-            step: step.id.clone(),
-            title: step.title.clone(),
-            phase: step.phase.clone(),
-            file: step.file.clone(),
-            line: step.line,
-            class: step.class,
-            attempt,
-            sha256: digest(&step.deed),
-            role: step.role.clone(),
-            by,
-            is_personal: step.deed.is_personal(),
-        })
-    }
-
-    /// Journals what came of a step.
-    fn settle(
-        &mut self,
-        step: &ScriptStep,
-        result: Result<Effect, Failed>,
-    ) -> Result<Result<(), ErrorNote>, EngineError> {
-        match result {
-            Ok(effect) => {
-                let seconds = self.seconds(step);
-                self.tell_step(ScriptEvent::Result {
-                    step: step.id.clone(),
-                    outcome: StepOutcome::Done,
-                    seconds,
-                    output: effect.output,
-                    is_cut: effect.is_cut,
-                    is_answer: false,
-                    is_secret: false,
-                    summary: effect.summary,
-                    error: None,
-                    is_uncertain: false,
-                    by: None,
-                })?;
-                Ok(Ok(()))
-            }
-            Err(Failed { mut note, is_uncertain }) => {
-                note.cover(&Mask::new(self.memory.secrets()));
-                let seconds = self.seconds(step);
-                let mut event = ended(step, StepOutcome::Failed, seconds, None, Some(note.clone()), None);
-                if let ScriptEvent::Result { is_uncertain: told, .. } = &mut event {
-                    // What may be done twice is simply done again.
-                    *told = is_uncertain && step.class == StepClass::Destructive;
-                }
-                self.tell_step(event)?;
-                Ok(Err(note))
-            }
-        }
-    }
-
-    fn failed(&mut self, step: &ScriptStep, error: ErrorNote) -> Result<(), EngineError> {
-        let seconds = self.seconds(step);
-        self.tell_step(ended(step, StepOutcome::Failed, seconds, None, Some(error), None))
-    }
-
-    fn skipped(&mut self, step: &ScriptStep, reason: String, by: String) -> Result<(), EngineError> {
-        if !self.memory.open.contains_key(&step.id) {
-            // So that the report knows its place; nothing of it happens.
-            self.intend(step, Some(by.clone()))?;
-        }
-        let seconds = self.seconds(step);
-        let said = format!("skipped: {reason}");
-        self.tell_step(ended(step, StepOutcome::Skipped, seconds, Some(said), None, Some(by)))
-    }
-
-    fn wait(&mut self, step: &ScriptStep, reason: String) -> Result<Flow, EngineError> {
-        self.waits(step, reason, false)?;
-        Ok(Flow::End(RunOutcome::Waiting))
-    }
-
-    fn waits(&mut self, step: &ScriptStep, reason: String, is_ambiguous: bool) -> Result<(), EngineError> {
-        self.tell_step(ScriptEvent::Waiting {
-            step: step.id.clone(),
-            title: step.title.clone(),
-            phase: step.phase.clone(),
-            reason,
-            role: step.role.clone(),
-            is_ambiguous,
-        })
-    }
-
-    /// Seconds since the step has begun.
-    fn seconds(&self, step: &ScriptStep) -> f64 {
-        let begun = self.memory.open.get(&step.id).map(|open| open.at);
-        begun.map_or(0.0, |at| self.site.clock.now().duration_since(at).as_secs_f64().max(0.0))
-    }
-
-    /// Says once that the run takes longer than it usually does.
-    fn notice_overrun(&mut self) -> Result<(), EngineError> {
-        let Some(expected) = self.plan.script.as_ref().and_then(|source| source.expected_seconds) else {
-            return Ok(());
-        };
-        let elapsed = self.site.clock.now().duration_since(self.since).as_secs_f64();
-        if elapsed <= expected || self.memory.has_noticed_overrun {
-            return Ok(());
-        }
-        let whole = |seconds: f64| {
-            let exact = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
-            // Below ten seconds the tenths count.
-            let step = if exact < Duration::from_secs(10) { 100 } else { 1000 };
-            let millis = u64::try_from(exact.as_millis()).unwrap_or(u64::MAX);
-            Span::from(Duration::from_millis(millis - millis % step))
-        };
-        let (whole, expected) = (whole(elapsed), whole(expected));
-        self.tell(What::Warning { message: format!("{OVERRUN}: {whole} are over, {expected} were expected") })
-    }
-
     fn folder(&self) -> PathBuf {
         self.site.state.join("steps").join(&self.run.0)
     }
-}
 
-fn ended(
-    step: &ScriptStep,
-    outcome: StepOutcome,
-    seconds: f64,
-    summary: Option<String>,
-    error: Option<ErrorNote>,
-    by: Option<String>,
-) -> ScriptEvent {
-    ScriptEvent::Result {
-        step: step.id.clone(),
-        outcome,
-        seconds,
-        output: String::new(),
-        is_cut: false,
-        is_answer: false,
-        is_secret: false,
-        summary,
-        error,
-        is_uncertain: false,
-        by,
+    /// A folder that no process of this run has had.
+    fn next_folder(&self) -> PathBuf {
+        self.folder().join((self.processes.fetch_add(1, Ordering::Relaxed) + 1).to_string())
     }
-}
-
-/// The hash of what is done, as it may be shown: one of a text with a secret would help to guess it.
-fn digest(deed: &Deed) -> String {
-    text::hex(Sha256::digest(serde_json::to_vec(deed).unwrap_or_default()))
 }

@@ -11,11 +11,13 @@
 //! `walk` for what comes next while it runs.
 
 mod cycle;
+mod evidence;
 mod fault;
 mod front;
 mod keys;
 mod native;
 mod plan;
+pub mod render;
 mod section;
 mod steps;
 mod template;
@@ -65,8 +67,12 @@ pub struct Front {
     pub symptoms: Vec<String>,
     /// Words to find it by.
     pub tags: Vec<String>,
-    /// Whether evidence must be exported before anything is restarted.
+    /// Whether it is about a security incident, as the importer says of a draft.
     pub is_security: bool,
+    /// Whether evidence must be exported before anything is ended.
+    pub needs_evidence: bool,
+    /// The steps that export it; empty: all that have the class `evidence`.
+    pub evidence: Vec<String>,
     /// The document and line that it was made from.
     pub source: Option<String>,
 }
@@ -122,6 +128,10 @@ pub struct Step {
     pub when: Vec<When>,
     /// A command whose exit 0 says that the effect has already happened.
     pub probe: Option<String>,
+    /// What undoes it when the run fails or is stopped.
+    pub undo: Option<Box<Step>>,
+    /// It exports evidence.
+    pub is_evidence: bool,
     /// What is done.
     pub action: Action,
 }
@@ -228,7 +238,8 @@ pub fn is_runbook(document: &document::Document) -> bool {
             || fence.attributes_fault.is_some()
     });
     has_step
-        || (has_key(&["title:"]) && has_key(&["rto:", "symptoms:", "severity:", "expected:", "security:"]))
+        || (has_key(&["title:"])
+            && has_key(&["rto:", "symptoms:", "severity:", "expected:", "security:", "incident:"]))
 }
 
 /// Reads a runbook.
@@ -241,6 +252,7 @@ pub fn load(bytes: &[u8]) -> Result<Runbook, RunbookError> {
     let front = front::read(&document, &mut faults);
     let runbook = steps::read(&document, front, &mut faults);
     template::check(&runbook, &document, &mut faults);
+    evidence::check(&runbook, &document, &mut faults);
     if faults.is_empty() {
         return Ok(runbook);
     }

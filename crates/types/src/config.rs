@@ -11,6 +11,7 @@
 mod components;
 mod etcd;
 mod kubernetes;
+mod notify;
 mod vault;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -27,6 +28,7 @@ pub use self::components::{
 pub use self::{
     etcd::{EtcdComponent, EtcdMember},
     kubernetes::{KubernetesComponent, KubernetesService, SecretSwitch},
+    notify::Channel,
     vault::{TlsFiles, VaultComponent},
 };
 
@@ -60,6 +62,9 @@ pub struct Platform {
     /// What is observed.
     #[serde(default)]
     pub checks: Named<Check>,
+    /// How people are reached.
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub notify: Named<Channel>,
 }
 
 /// Where backups live.

@@ -240,6 +240,25 @@ pub enum ScriptEvent {
         /// Whether a person does it, with Muster only waiting.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_personal: bool,
+        /// Whether something undoes it after a failure.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        has_undo: bool,
+    },
+    /// The run has failed or was stopped, and what it has done is undone now. Durable before the first undo.
+    Undoing {
+        /// How the run ends when that is over.
+        outcome: RunOutcome,
+        /// The steps that are undone, in this order.
+        steps: Vec<String>,
+    },
+    /// A step has exported evidence. Durable before anything that could destroy it.
+    Evidence {
+        /// The step's id.
+        step: String,
+        /// Who had it exported: the system user's name.
+        operator: String,
+        /// The files, below the state folder.
+        files: Vec<EvidenceFile>,
     },
     /// A process stands ready to do the step; it begins only when this is durable. It leads its process group.
     Process {
@@ -336,9 +355,20 @@ impl ScriptEvent {
                     error.cover(mask);
                 }
             }
-            Self::Process { .. } | Self::Child { .. } => {}
+            Self::Process { .. } | Self::Child { .. } | Self::Undoing { .. } | Self::Evidence { .. } => {}
         }
     }
+}
+
+/// A file of evidence, as it was exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceFile {
+    /// Where it is kept.
+    pub path: PathBuf,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// Its SHA-256, in hex.
+    pub sha256: String,
 }
 
 /// A process, told apart from a later one with the same number by its start time.

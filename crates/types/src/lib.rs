@@ -15,6 +15,7 @@ pub mod event;
 pub mod explain;
 pub mod facts;
 pub mod failover;
+pub mod measured;
 pub mod objective;
 pub mod place;
 pub mod plan;

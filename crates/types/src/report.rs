@@ -8,7 +8,7 @@ use crate::{
     Timestamp,
     backup::{Backup, RunId},
     check::CheckResult,
-    event::{ErrorNote, RunOutcome},
+    event::{ErrorNote, EvidenceFile, RunOutcome},
     facts::ProofFact,
     failover::Failover,
     objective::{ObjectiveRow, Verdict},
@@ -95,6 +95,35 @@ pub struct RunbookReport {
     /// For what the run waits, while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// What could not be undone after a failure, or has nothing that undoes it, in the order of the steps. Empty when
+    /// nothing was to be undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_undone: Vec<NotUndone>,
+    /// Evidence that was exported, in the order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+}
+
+/// A step whose effect may stand after the others were undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotUndone {
+    /// The step's id.
+    pub step: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Evidence that a step has exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The step's id.
+    pub step: String,
+    /// When, UTC.
+    pub at: Timestamp,
+    /// Who had it exported.
+    pub operator: String,
+    /// The files, below the state folder.
+    pub files: Vec<EvidenceFile>,
 }
 
 /// A phase of a runbook.
@@ -131,6 +160,8 @@ pub enum StepState {
     Ambiguous,
     /// A person has to answer, confirm or decide.
     Waiting,
+    /// Done, or perhaps done, and undone again.
+    Compensated,
 }
 
 /// One step of a report.

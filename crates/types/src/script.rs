@@ -14,12 +14,20 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{Span, config::Check, event::ErrorNote, plan::StepClass};
 
 /// Decides what comes next.
-pub trait Script {
+pub trait Script: Sync {
     /// Returns the next step that is not finished.
     ///
     /// Pure: the same knowledge gives the same step, in whatever process.
     fn next(&self, known: &Known) -> Next;
+
+    /// Returns the step that undoes another one, by that one's id; nothing when it has none.
+    ///
+    /// Its id is the other one's with [`UNDO`] behind it. Pure, too.
+    fn undo(&self, step: &str, known: &Known) -> Option<Next>;
 }
+
+/// What stands behind the id of a step in the id of the one that undoes it. No step has a full stop in its own id.
+pub const UNDO: &str = ".undo";
 
 /// What comes next.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +41,21 @@ pub enum Next {
         /// Why.
         error: Box<ErrorNote>,
     },
+    /// Steps that happen at the same time.
+    Group(Box<Group>),
     /// Nothing: the script is at its end.
     Done,
+}
+
+/// Steps that happen at the same time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The id of the step that holds them.
+    pub id: String,
+    /// How many at most.
+    pub at_once: usize,
+    /// What is next in each lane that is not at its end: [`Next::Step`] or [`Next::Impossible`]; never empty.
+    pub lanes: Vec<Next>,
 }
 
 /// What is known while a script runs.
@@ -145,6 +166,15 @@ pub struct ScriptStep {
     pub when: Vec<String>,
     /// A person must decide on it, whatever was agreed to for the whole run.
     pub needs_decision: bool,
+    /// The step in which it happens beside others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
+    /// What undoes it after a failure, one line each, for people; empty: nothing does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undo: Vec<String>,
+    /// It exports evidence: the files that it writes are hashed and kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_evidence: bool,
     /// Prose that stands before it in its phase.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prose: Vec<String>,
@@ -267,6 +297,23 @@ pub enum Deed {
         /// What the answer must be.
         #[serde(skip_serializing_if = "Option::is_none")]
         expect: Option<String>,
+    },
+    /// A command on a component; its reply is the output.
+    Query {
+        /// The component.
+        component: String,
+        /// The command, in words.
+        words: Vec<Filled>,
+        /// What the reply must be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expect: Option<String>,
+    },
+    /// A message to people: through the first of these channels that takes it.
+    Notify {
+        /// The channels, in order.
+        to: Vec<String>,
+        /// The message.
+        message: Filled,
     },
     /// A run of its own.
     Child(ChildRequest),
@@ -403,6 +450,11 @@ impl Deed {
             Self::Scale { service, replicas } => vec![format!("muster service scale {service} {replicas}")],
             Self::Http { shown, .. } => vec![shown.clone()],
             Self::Sql { query, .. } => query.shown().lines().map(str::to_owned).collect(),
+            Self::Query { component, words, .. } => {
+                let words: Vec<&str> = words.iter().map(Filled::shown).collect();
+                vec![format!("{component}: {}", words.join(" "))]
+            }
+            Self::Notify { to, message } => vec![format!("{}: {}", to.join(", else "), message.shown())],
             Self::Child(request) => vec![request.line()],
             Self::Ask { question, .. } => vec![question.clone()],
             Self::Confirm { text } => vec![text.clone()],

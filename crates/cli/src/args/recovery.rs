@@ -120,6 +120,7 @@ pub(crate) struct FailoverArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person gives")]
 pub(crate) struct RunArgs {
     /// The runbook, or any Markdown document
     pub file: PathBuf,
@@ -137,6 +138,9 @@ pub(crate) struct RunArgs {
     /// Print the very commands and do nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
+    /// Show what commands write as it comes, also where no terminal is
+    #[arg(long)]
+    pub follow: bool,
     /// Do not ask before each step
     #[arg(long, short = 'y')]
     pub yes: bool,
@@ -154,6 +158,12 @@ pub(crate) struct ResumeArgs {
     /// Answers and decisions for the run of a runbook, as YAML: `STEP: ANSWER`
     #[arg(long, value_name = "FILE")]
     pub answers: Option<PathBuf>,
+    /// Give the run of a runbook up: undo what it has done, as far as its steps say how
+    #[arg(long)]
+    pub undo: bool,
+    /// Show what commands of a runbook write as it comes, also where no terminal is
+    #[arg(long)]
+    pub follow: bool,
     /// Do not ask
     #[arg(long, short = 'y')]
     pub yes: bool,

@@ -154,10 +154,6 @@ fn seen(results: &[CheckResult]) -> String {
 }
 
 fn command(place: &Place) -> String {
-    let quoted = |text: &str| {
-        let is_plain = text.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
-        if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-    };
     let file = quoted(&place.file.display().to_string());
     match &place.section {
         Some(section) => format!("muster runbook show {file} {}", quoted(section)),
@@ -165,8 +161,20 @@ fn command(place: &Place) -> String {
     }
 }
 
+/// Quotes a text for a shell where it needs to be.
+pub(super) fn quoted(text: &str) -> String {
+    let is_plain = text.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Returns the titles of what a file offers, with the sections by which they are run; nothing of a file that is broken.
+pub(super) fn offered(path: &Path) -> Vec<(String, Option<String>)> {
+    let found = read(path).unwrap_or_default();
+    found.into_iter().map(|(candidate, place)| (candidate.title, place.section)).collect()
+}
+
 /// Returns the runbooks below `runbooks/` and the documents beside the configuration.
-fn usual(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn usual(folder: &Path) -> Vec<PathBuf> {
     let mut found = markdown(&folder.join("runbooks"));
     found.extend(markdown(folder));
     let here = std::env::current_dir().unwrap_or_default();

@@ -21,10 +21,11 @@ pub(super) fn run(global: &Global, args: &ResumeArgs) -> Result<Answer, Failure>
     if let Some(record) = fold::run(&events, &args.run).filter(|record| record.plan.verb == Verb::Run) {
         return super::run::resume(global, args, &loaded, &record);
     }
-    if args.answers.is_some() {
+    let only = [("--answers", args.answers.is_some()), ("--follow", args.follow), ("--undo", args.undo)];
+    if let Some((name, _)) = only.iter().find(|(_, is_given)| *is_given) {
         return Err(Failure::new(
             Kind::Input,
-            "`--answers` belongs to the run of a runbook",
+            format!("`{name}` belongs to the run of a runbook"),
             "leave it out, or name such a run: `muster runs`",
         ));
     }

@@ -20,10 +20,16 @@ use muster_drivers::{
     component::{self, ComponentDriver},
     services,
 };
-use muster_engine::{fold::RunRecord, journal::Journal, script};
+use muster_engine::{
+    fold::{self, RunRecord},
+    journal::Journal,
+    script,
+    script::GiveUp,
+};
 use muster_plan::runbook::{self, RunScope, Walk};
 use muster_types::{
     Clock, Kind,
+    measured::median,
     plan::{Mode, Plan},
     script::ScriptSource,
 };
@@ -39,6 +45,7 @@ use crate::{
 };
 use answers::Answers;
 use console::Console;
+pub(crate) use console::shown;
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Answer, Failure> {
     let mut source = source::read(&args.file, args.section.as_deref())?;
@@ -65,7 +72,7 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Answer, Failure> {
         return Ok(dry::show(&plan, &walk, &answers));
     }
     refuse_without_anybody(args.yes, &args.file)?;
-    perform(global, &loaded, &plan, &walk, answers, args.yes, None)
+    perform(global, &loaded, &plan, &walk, answers, (args.yes, args.follow), None)
 }
 
 /// Continues the run of a runbook.
@@ -83,7 +90,8 @@ pub(super) fn resume(
     answers.remember(&source.inputs);
     refuse_without_anybody(args.yes, Path::new(&source.file))?;
     source::say_if_changed(source, global.quiet || global.json);
-    perform(global, loaded, &record.plan, &walk, answers, args.yes, Some(record))
+    let give_up = if args.undo { GiveUp::Yes } else { GiveUp::No };
+    perform(global, loaded, &record.plan, &walk, answers, (args.yes, args.follow), Some((record, give_up)))
 }
 
 fn walk(source: &ScriptSource, loaded: &Loaded) -> Result<Walk, Failure> {
@@ -123,8 +131,8 @@ fn perform(
     plan: &Plan,
     walk: &Walk,
     answers: Answers,
-    yes: bool,
-    record: Option<&RunRecord>,
+    yes_and_follow: (bool, bool),
+    record: Option<(&RunRecord, GiveUp)>,
 ) -> Result<Answer, Failure> {
     let journal = Journal::open(&loaded.state_dir)?.with_mask(loaded.mask.clone());
     let clock = SystemClock;
@@ -145,13 +153,23 @@ fn perform(
         keeper: vec!["/proc/self/exe".into(), "keep-step".into()],
         mask: loaded.mask.clone(),
     };
-    let console = Console::new(global, plan, answers, yes);
+    // A run that goes on has some of it behind it.
+    let over = record.map_or(0.0, |(record, _)| record.report.elapsed_seconds);
+    let left = usual(&journal, plan)?.map(|usual| usual - over);
+    let console = Console::new(global, plan, answers, yes_and_follow).with_usual(left);
     signals::only_count();
     let report = match record {
         None => script::begin(&site, &app::new_run(clock.now()), plan, walk, &console)?,
-        Some(record) => script::resume(&site, &record.report.run.0, walk, &console)?,
+        Some((record, give_up)) => script::resume(&site, &record.report.run.0, walk, &console, give_up)?,
     };
     Ok(render::run(&report))
+}
+
+/// How long the earlier runs of this runbook took, in the middle.
+fn usual(journal: &Journal, plan: &Plan) -> Result<Option<f64>, Failure> {
+    let Some(source) = plan.script.as_deref() else { return Ok(None) };
+    let runs = fold::runs(&journal.events()?);
+    Ok(median(&fold::measured(&runs, &source.path, source.section.as_deref()).whole))
 }
 
 fn open_components(loaded: &Loaded) -> Result<BTreeMap<String, Box<dyn ComponentDriver>>, Failure> {

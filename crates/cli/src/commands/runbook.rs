@@ -3,6 +3,7 @@
 //! A file comes in; its steps leave, or drafts of files. Faults of a runbook are shown with their lines, all at once.
 
 mod import;
+mod render;
 pub(crate) mod show;
 
 use std::{
@@ -29,6 +30,7 @@ pub(super) fn run(global: &Global, command: &RunbookCommand) -> Result<Answer, F
         RunbookCommand::Import { file, into, dry_run } => {
             import::run(global, file, into.as_deref(), *dry_run)
         }
+        RunbookCommand::Render { file, form } => render::run(global, file, *form),
         RunbookCommand::Show { file, section } => show::run(file, section.as_deref()),
     }
 }

@@ -1,8 +1,19 @@
 //! `muster show`: one backup, or one run.
 
+mod follow;
+
 use muster_drivers::described::{self, ServerFacts};
-use muster_engine::{fold, journal::Journal, world::World};
-use muster_types::{Clock, Kind, backup::Backup, event::RunOutcome};
+use muster_engine::{
+    fold::{self, RunRecord},
+    journal::Journal,
+    world::World,
+};
+use muster_types::{
+    Clock, Kind,
+    backup::Backup,
+    event::{Event, RunOutcome},
+    measured::median,
+};
 use serde_json::json;
 
 use crate::{
@@ -17,19 +28,20 @@ use crate::{
 pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
     let loaded = app::load(global, Intent::Read)?;
     // A run is told without the repository: it may be what is lost.
-    let events = Journal::open(&loaded.state_dir)?.events()?;
-    if let Some(record) = fold::run(&events, &args.id) {
-        let mut report = record.report.clone();
-        // The clock of a recovery runs from the failure, in whatever process and however often it was resumed.
-        let from = record.plan.failed_at.unwrap_or(report.begun_at).min(report.begun_at);
-        let until = report.ended_at.unwrap_or(SystemClock.now());
-        if render::run_state(&record) == render::INTERRUPTED {
-            report.outcome = Some(RunOutcome::Interrupted);
+    let journal = Journal::open(&loaded.state_dir)?;
+    let events = journal.events()?;
+    if let Some(mut record) = fold::run(&events, &args.id) {
+        if args.follow {
+            record = follow::follow(&loaded, &journal, record)?;
         }
-        let mut answer = render::run(&report).with_code(0);
-        answer.text = format!("{}{}", render::runbook::steps(&report), answer.text);
-        answer.document["clock_seconds"] = json!(until.duration_since(from).as_secs_f64());
-        return Ok(answer);
+        return Ok(of_run(&record, &events));
+    }
+    if args.follow {
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("there is no run `{}`", args.id),
+            "list them with `muster runs`",
+        ));
     }
     let world = app::open_world(loaded)?;
     let backups = world.repo.backups()?;
@@ -76,6 +88,26 @@ pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
         document["files"] = rows.into();
     }
     Ok(Answer::new(text, document))
+}
+
+/// What is known of a run; of the earlier ones how long this one may still take.
+fn of_run(record: &RunRecord, events: &[Event]) -> Answer {
+    let mut report = record.report.clone();
+    // The clock of a recovery runs from the failure, in whatever process and however often it was resumed.
+    let from = record.plan.failed_at.unwrap_or(report.begun_at).min(report.begun_at);
+    let until = report.ended_at.unwrap_or(SystemClock.now());
+    if render::run_state(record) == render::INTERRUPTED {
+        report.outcome = Some(RunOutcome::Interrupted);
+    }
+    let mut answer = render::run(&report).with_code(0);
+    answer.text = format!("{}{}", render::runbook::steps(&report), answer.text);
+    answer.document["clock_seconds"] = json!(until.duration_since(from).as_secs_f64());
+    if let (None, Some(source)) = (report.outcome, record.plan.script.as_deref()) {
+        let earlier = fold::measured(&fold::runs(events), &source.path, source.section.as_deref());
+        let left = follow::left(record, median(&earlier.whole));
+        answer.document["left_seconds"] = json!(left.map(|left| left.max(0.0)));
+    }
+    answer
 }
 
 /// What the backup says of the server that it was taken from; `None` where its kind has none.

@@ -84,6 +84,7 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
         ("components", "component", CONNECTIONS),
         ("services", "service", &["compose", "systemd", "kubernetes", "command"][..]),
         ("checks", "check", muster_drivers::checks::KINDS),
+        ("notify", "channel", &["http", "command"][..]),
     ] {
         let named = shared.get(&[section]).map(Node::entries).unwrap_or_default();
         for owner in named {
@@ -94,14 +95,13 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
     }
     shared.scalars(&mut Vec::new(), &mut |path, node, text| {
         let is_named_above = path.first().is_some_and(|first| first == "repository")
-            || (path
-                .first()
-                .is_some_and(|first| ["components", "checks", "services"].contains(&first.as_str()))
-                && path.get(2).is_some_and(|key| {
-                    muster_drivers::checks::KINDS.contains(&key.as_str())
-                        || ["compose", "systemd", "kubernetes"].contains(&key.as_str())
-                        || CONNECTIONS.contains(&key.as_str())
-                }));
+            || (path.first().is_some_and(|first| {
+                ["components", "checks", "services", "notify"].contains(&first.as_str())
+            }) && path.get(2).is_some_and(|key| {
+                muster_drivers::checks::KINDS.contains(&key.as_str())
+                    || ["compose", "systemd", "kubernetes", "headers"].contains(&key.as_str())
+                    || CONNECTIONS.contains(&key.as_str())
+            }));
         if text.contains("${") && !is_named_above {
             let message = "a secret is a connection, and all environments share this file";
             findings.push(Finding::error(message).at(sources.place(node.at)).hint(hint.clone()));

@@ -95,7 +95,7 @@ impl Resolver<'_> {
                         && path
                             .get(2)
                             .is_some_and(|key| key == "url" || SECRETS_OF_COMPONENTS.contains(&key.as_str()));
-                    if is_login || section == "services" || section == "checks" {
+                    if is_login || ["services", "checks", "notify"].contains(&section) {
                         resolved.values.append(&mut values);
                     }
                     put(&mut resolved.tree, path, value);

@@ -58,6 +58,7 @@ impl Rules<'_> {
         self.judge_repository(findings);
         self.judge_components(findings);
         self.judge_services(findings);
+        self.judge_channels(findings);
     }
 
     fn judge_names(&self, findings: &mut Vec<Finding>) {
@@ -75,9 +76,12 @@ impl Rules<'_> {
                 wrong(what, text, node.at);
             }
         }
-        for (section, what) in
-            [("components", "a component"), ("services", "a service"), ("checks", "a check")]
-        {
+        for (section, what) in [
+            ("components", "a component"),
+            ("services", "a service"),
+            ("checks", "a check"),
+            ("notify", "a channel"),
+        ] {
             for entry in self.entries(section) {
                 wrong(what, &entry.key, entry.key_at);
             }

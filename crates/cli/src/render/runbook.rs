@@ -1,11 +1,14 @@
 //! The run of a runbook as text: which text it was, how long its phases took, for what it waits.
 
 use muster_types::{
+    ByteSize,
+    event::RunOutcome,
     objective::Verdict,
     report::{RunReport, StepState},
+    script::UNDO,
 };
 
-use super::{duration, table};
+use super::{duration, table, time};
 
 /// Each step with what came of it and who had a hand in it; empty for other runs.
 pub(crate) fn steps(report: &RunReport) -> String {
@@ -39,6 +42,7 @@ fn state(state: StepState) -> &'static str {
         StepState::Skipped => "skipped",
         StepState::Ambiguous => "ambiguous",
         StepState::Waiting => "waiting",
+        StepState::Compensated => "undone",
     }
 }
 
@@ -63,6 +67,31 @@ pub(super) fn told(report: &RunReport) -> String {
     text.push_str(&table(&["phase", "expected", "took", "verdict"], &rows));
     for step in report.steps.iter().filter(|step| step.state == StepState::Ambiguous) {
         text.push_str(&format!("nobody knows whether this has happened: {} ({})\n", step.title, step.name));
+    }
+    let undone: Vec<&str> = report
+        .steps
+        .iter()
+        .filter_map(|step| step.name.strip_suffix(UNDO).filter(|_| step.state == StepState::Done))
+        .filter(|name| !runbook.not_undone.iter().any(|one| one.step == *name))
+        .collect();
+    if !undone.is_empty() && report.outcome != Some(RunOutcome::Done) {
+        text.push_str(&format!("undone: {}\n", undone.join(", ")));
+    }
+    for one in &runbook.not_undone {
+        text.push_str(&format!("not undone: {}: {}\n", one.step, one.reason));
+    }
+    for evidence in &runbook.evidence {
+        for file in &evidence.files {
+            text.push_str(&format!(
+                "evidence {}: {} ({}), exported at {} by {}, sha256 {}\n",
+                evidence.step,
+                file.path.display(),
+                ByteSize(file.size_bytes),
+                time(evidence.at),
+                evidence.operator,
+                file.sha256
+            ));
+        }
     }
     if let Some(waits_for) = &runbook.waits_for {
         text.push_str(&format!("waits for {waits_for}\n"));

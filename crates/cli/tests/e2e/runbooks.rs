@@ -6,11 +6,17 @@
 
 mod ambiguous;
 mod documents;
+mod evidence;
+mod follow;
 mod full;
 mod kills;
 mod natives;
+mod paper;
+mod parallel;
 mod people;
 mod refused;
+mod tell;
+mod undo;
 
 use std::{fs, time::Duration};
 

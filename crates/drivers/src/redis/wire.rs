@@ -52,6 +52,15 @@ impl Value {
         }
     }
 
+    /// Returns the value for people: a line for each part of a list, nothing for what is not there.
+    pub(super) fn lines(&self) -> String {
+        match self {
+            Self::Array(items) => items.iter().map(Self::lines).collect::<Vec<_>>().join("\n"),
+            Self::Error(said) => said.clone(),
+            other => other.text().unwrap_or_default(),
+        }
+    }
+
     /// Returns the texts of an array.
     pub(super) fn texts(&self) -> Vec<String> {
         match self {

@@ -7,11 +7,17 @@ use muster_types::{
     event::{ScriptEvent, StepOutcome},
     objective::Verdict,
     plan::StepClass,
-    report::{PhaseReport, RunReport, RunbookReport, ScriptStepReport, StepReport, StepState},
-    script::ScriptSource,
+    report::{
+        Evidence, NotUndone, PhaseReport, RunReport, RunbookReport, ScriptStepReport, StepReport, StepState,
+    },
+    script::{ScriptSource, UNDO},
 };
 
 use super::{RunRecord, seconds_between};
+
+/// Why the effect of a step stands.
+const NO_UNDO: &str = "it has no `undo`";
+const NOT_YET: &str = "its undo has not come yet";
 
 /// What is known of the runbook before its first step.
 pub(super) fn report(source: &ScriptSource) -> RunbookReport {
@@ -24,6 +30,8 @@ pub(super) fn report(source: &ScriptSource) -> RunbookReport {
         expected_seconds: source.expected_seconds,
         phases: Vec::new(),
         waits_for: None,
+        not_undone: Vec::new(),
+        evidence: Vec::new(),
     }
 }
 
@@ -41,8 +49,13 @@ pub(super) fn apply(report: &mut RunReport, at: Timestamp, what: &ScriptEvent) {
             role,
             by,
             is_personal,
+            has_undo: _,
         } => {
-            clear_waiting(report);
+            clear_waiting(report, step);
+            if let Some(runbook) = report.runbook.as_mut().filter(|_| !step.ends_with(UNDO)) {
+                // The run goes on: what was undone is done again.
+                runbook.not_undone.clear();
+            }
             let told = step_of(report, step, title, phase);
             told.title.clone_from(title);
             told.state = StepState::Running;
@@ -61,13 +74,20 @@ pub(super) fn apply(report: &mut RunReport, at: Timestamp, what: &ScriptEvent) {
             }
         }
         ScriptEvent::Process { .. } => {}
+        ScriptEvent::Undoing { steps, .. } => undoing(report, steps),
+        ScriptEvent::Evidence { step, operator, files } => {
+            let (step, operator, files) = (step.clone(), operator.clone(), files.clone());
+            if let Some(runbook) = &mut report.runbook {
+                runbook.evidence.push(Evidence { step, at, operator, files });
+            }
+        }
         ScriptEvent::Child { step, run } => {
             if let Some(script) = find(report, step).and_then(|told| told.script.as_mut()) {
                 script.child = Some(run.clone());
             }
         }
         ScriptEvent::Decided { step, has_happened, by } => {
-            clear_waiting(report);
+            clear_waiting(report, step);
             let verdict = if *has_happened { "had happened" } else { "had not happened" };
             report
                 .warnings
@@ -78,24 +98,76 @@ pub(super) fn apply(report: &mut RunReport, at: Timestamp, what: &ScriptEvent) {
             let id = step_of(report, step, title, phase).name.clone();
             waits(report, id, state, (reason, role.as_ref()));
         }
-        ScriptEvent::Result { step, outcome, output, is_secret, summary, error, by, .. } => {
-            clear_waiting(report);
-            let told = step_of(report, step, step, "");
-            told.state = match outcome {
-                StepOutcome::Done => StepState::Done,
-                StepOutcome::Failed => StepState::Failed,
-                StepOutcome::Skipped => StepState::Skipped,
-            };
-            told.seconds = told.begun_at.map(|begun| seconds_between(begun, at));
-            told.summary.clone_from(summary);
-            told.error.clone_from(error);
-            if let Some(script) = &mut told.script {
-                script.output = Some(output.clone()).filter(|output| !output.is_empty() && !is_secret);
-                if by.is_some() {
-                    script.by.clone_from(by);
-                }
-            }
+        ScriptEvent::Result { .. } => result(report, at, what),
+    }
+}
+
+/// Takes note of what came of a step.
+fn result(report: &mut RunReport, at: Timestamp, what: &ScriptEvent) {
+    let ScriptEvent::Result { step, outcome, output, is_secret, summary, error, by, .. } = what else {
+        return;
+    };
+    clear_waiting(report, step);
+    let told = step_of(report, step, step, "");
+    told.state = match outcome {
+        StepOutcome::Done => StepState::Done,
+        StepOutcome::Failed => StepState::Failed,
+        StepOutcome::Skipped => StepState::Skipped,
+    };
+    told.seconds = told.begun_at.map(|begun| seconds_between(begun, at));
+    told.summary.clone_from(summary);
+    told.error.clone_from(error);
+    if let Some(script) = &mut told.script {
+        script.output = Some(output.clone()).filter(|output| !output.is_empty() && !is_secret);
+        if by.is_some() {
+            script.by.clone_from(by);
         }
+    }
+    if let Some(undone) = step.strip_suffix(UNDO) {
+        let why = summary.clone().or_else(|| Some(error.as_ref()?.error.clone()));
+        undo(report, undone, *outcome, why);
+    }
+}
+
+/// Takes note that all is undone now: what may stand, until its undo has succeeded.
+fn undoing(report: &mut RunReport, steps: &[String]) {
+    let not_undone = report.steps.iter().filter(|step| may_stand(step)).map(|step| NotUndone {
+        step: step.name.clone(),
+        reason: if steps.contains(&step.name) { NOT_YET } else { NO_UNDO }.to_owned(),
+    });
+    let not_undone = not_undone.collect();
+    if let Some(runbook) = &mut report.runbook {
+        runbook.not_undone = not_undone;
+        // It was given up.
+        runbook.waits_for = None;
+    }
+}
+
+/// Whether a step has changed something, or may have.
+fn may_stand(step: &StepReport) -> bool {
+    let Some(script) = &step.script else { return false };
+    let has_begun = matches!(step.state, StepState::Done | StepState::Failed | StepState::Running);
+    let changes = script.class.is_some_and(|class| class != StepClass::Observe);
+    changes
+        && !script.is_personal
+        && !step.name.ends_with(UNDO)
+        && (has_begun || step.state == StepState::Ambiguous)
+}
+
+/// Takes note of what came of an undo.
+fn undo(report: &mut RunReport, step: &str, outcome: StepOutcome, why: Option<String>) {
+    if let Some(runbook) = &mut report.runbook {
+        if outcome == StepOutcome::Done {
+            runbook.not_undone.retain(|one| one.step != step);
+        } else if let Some(one) = runbook.not_undone.iter_mut().find(|one| one.step == step) {
+            one.reason = why.unwrap_or_default();
+        }
+    }
+    // One that has failed is told as failed, whatever was undone of it.
+    if let Some(told) = find(report, step).filter(|told| told.state != StepState::Failed)
+        && outcome == StepOutcome::Done
+    {
+        told.state = StepState::Compensated;
     }
 }
 
@@ -113,9 +185,10 @@ fn waits(report: &mut RunReport, id: String, state: StepState, (reason, role): (
     }
 }
 
-fn clear_waiting(report: &mut RunReport) {
+/// A step goes on: the run does not wait for it any more. It may wait for another one beside it.
+fn clear_waiting(report: &mut RunReport, step: &str) {
     if let Some(runbook) = &mut report.runbook {
-        runbook.waits_for = None;
+        runbook.waits_for.take_if(|waits_for| waits_for.starts_with(&format!("`{step}`:")));
     }
 }
 
@@ -164,7 +237,8 @@ pub(super) fn has_looked(report: &RunReport) -> bool {
         .steps
         .iter()
         .rev()
-        .filter(|step| step.state == StepState::Done)
+        // What undid a step stands behind those that came after it.
+        .filter(|step| step.state == StepState::Done && !step.name.ends_with(UNDO))
         .find_map(|step| step.script.as_ref()?.class)
         .is_some_and(|class| class == StepClass::Observe)
 }
@@ -192,7 +266,10 @@ pub(super) fn finish(record: &mut RunRecord) {
         let expected_seconds =
             source.phases.iter().find(|one| one.title == title).and_then(|one| one.expected_seconds);
         let is_over = report.outcome.is_some()
-            && steps.iter().all(|step| matches!(step.state, StepState::Done | StepState::Skipped));
+            && steps
+                .iter()
+                .filter(|step| !step.name.ends_with(UNDO))
+                .all(|step| matches!(step.state, StepState::Done | StepState::Skipped));
         let verdict = match expected_seconds {
             None => Verdict::NotApplicable,
             Some(expected) if seconds > expected => Verdict::Breached,

@@ -3,13 +3,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::PoisonError,
     thread,
     time::{Duration, Instant},
 };
 
 use muster_drivers::{
     checks,
-    keeper::{self, Fate, Gated, Job},
+    component::ComponentDriver,
+    keeper::{self, Fate, Gated, Job, Tail},
+    notify,
     services::ServiceChange,
 };
 use muster_types::{
@@ -21,20 +24,25 @@ use muster_types::{
     script::{ChildRequest, Deed, Filled, ScriptStep, ServiceVerb},
 };
 
-use super::{Effect, Failed, Runner};
+use super::{Effect, Failed, Runner, evidence};
 use crate::{EngineError, process};
 
 /// How long a command may run that does not say.
 const TIMEOUT: Duration = Duration::from_hours(1);
 /// The pause between two looks of a watch, and between two looks at a command.
 const WATCH_PAUSE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
-type Acted = Result<Result<Effect, Failed>, EngineError>;
+/// How often a channel is tried before the next one.
+const NOTIFY_TRIES: u32 = 3;
+/// What is kept of an answer.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+pub(super) type Acted = Result<Result<Effect, Failed>, EngineError>;
 
 impl Runner<'_> {
     /// Does a step. The outer error is the journal's: nothing may go on. The inner one is the step's own.
-    pub(super) fn act(&mut self, step: &ScriptStep) -> Acted {
+    pub(super) fn act(&self, step: &ScriptStep) -> Acted {
         match &step.deed {
             Deed::Command { shell, text, cwd, env } => {
                 let job = self.job(step, shell, text, cwd.as_deref(), env);
@@ -62,6 +70,11 @@ impl Runner<'_> {
                 let answer = self.sql(component, query, expect.as_deref());
                 Ok(answer.map_err(|note| Failed { is_uncertain: note.kind == Kind::Unavailable, note }))
             }
+            Deed::Query { component, words, expect } => {
+                let answer = self.query(component, words, expect.as_deref());
+                Ok(answer.map_err(|note| Failed { is_uncertain: note.kind == Kind::Unavailable, note }))
+            }
+            Deed::Notify { to, message } => self.notify(to, message),
             Deed::Child(request) => self.child(step, request),
             // Answered before it comes here.
             Deed::Ask { .. } | Deed::Confirm { .. } => Ok(Ok(Effect::default())),
@@ -77,7 +90,7 @@ impl Runner<'_> {
         env: &[(String, Filled)],
     ) -> Job {
         let base = self.plan.script.as_ref().map_or(PathBuf::from("/"), |source| source.folder.clone());
-        let mut secrets = self.memory.secrets();
+        let mut secrets = self.memory().secrets();
         secrets.extend(self.site.mask.expose().iter().cloned());
         Job {
             shell: shell.to_owned(),
@@ -90,8 +103,8 @@ impl Runner<'_> {
     }
 
     /// Starts a command behind its gate, journals its process, opens the gate, and waits for its end.
-    fn command(&mut self, step: &ScriptStep, job: &Job) -> Acted {
-        let folder = self.folder().join((self.memory.processes + 1).to_string());
+    fn command(&self, step: &ScriptStep, job: &Job) -> Acted {
+        let folder = self.next_folder();
         let system = |error: std::io::Error| unavailable(format!("cannot start the command: {error}"));
         let gated = match Gated::spawn(&self.site.keeper, &folder) {
             Ok(gated) => gated,
@@ -103,15 +116,22 @@ impl Runner<'_> {
             process: mark,
             folder: folder.strip_prefix(&self.site.state).unwrap_or(&folder).to_owned(),
         })?;
-        let mut kept = match gated.release(job) {
+        let mut job = job.clone();
+        if step.is_evidence {
+            match self.make_evidence_folder(step, &folder) {
+                Ok(path) => job.env.push((evidence::VARIABLE.into(), path.display().to_string())),
+                Err(error) => return Ok(Err(system(error).into())),
+            }
+        }
+        let mut kept = match gated.release(&job) {
             Ok(kept) => kept,
             Err(error) => return Ok(Err(system(error).into())),
         };
-        let fate = self.wait_for_end(mark, &folder)?;
+        let fate = self.wait_for_end(step, mark, &folder)?;
         kept.reap();
         let lost = |error: String| Failed { note: unavailable(error), is_uncertain: true };
         Ok(match fate {
-            Ok(Fate::Ended(end)) => accept(*end),
+            Ok(Fate::Ended(end)) => return self.seal(step, &folder, accept(*end)),
             Ok(Fate::NotBegun) => {
                 let error = "the command could not begin: is there room in the state folder?";
                 Err(unavailable(error.into()).into())
@@ -131,18 +151,27 @@ impl Runner<'_> {
     /// # Errors
     /// The journal's. The inner error is the folder's.
     pub(super) fn wait_for_end(
-        &mut self,
+        &self,
+        step: &ScriptStep,
         mark: ProcessMark,
         folder: &Path,
     ) -> Result<std::io::Result<Fate>, EngineError> {
         let mut is_told_to_stop = false;
+        let mut tail = Tail::new(folder);
+        let show = |text: String| {
+            if !text.is_empty() {
+                self.operator.on_output(step, &text);
+            }
+        };
         loop {
             // Alive first: one that tells its end and goes between the two looks is not taken for lost.
             let is_alive = process::is_alive(mark);
             let fate = keeper::fate(folder);
             if !matches!(fate, Ok(Fate::Begun | Fate::NotBegun)) || !is_alive {
+                show(tail.finish());
                 return Ok(fate);
             }
+            show(tail.read());
             self.notice_overrun()?;
             if self.operator.is_cancelled() && !is_told_to_stop {
                 keeper::stop(mark.pid);
@@ -158,7 +187,7 @@ impl Runner<'_> {
     }
 
     /// Looks once, or until it passes.
-    fn look(&mut self, name: &str, within: Option<Span>) -> Result<CheckResult, EngineError> {
+    fn look(&self, name: &str, within: Option<Span>) -> Result<CheckResult, EngineError> {
         let check = self.definition(name)?.clone();
         let (clock, operator) = (self.site.clock, self.operator);
         let result = match within {
@@ -169,7 +198,7 @@ impl Runner<'_> {
         Ok(result)
     }
 
-    fn check(&mut self, names: &[String], within: Option<Span>) -> Acted {
+    fn check(&self, names: &[String], within: Option<Span>) -> Acted {
         let begun = Instant::now();
         let mut failed: Vec<String> = Vec::new();
         for name in names {
@@ -185,7 +214,7 @@ impl Runner<'_> {
         Ok(Ok(Effect { summary: Some(format!("{} passed", names.join(", "))), ..Effect::default() }))
     }
 
-    fn test(&mut self, name: &str) -> Acted {
+    fn test(&self, name: &str) -> Acted {
         let result = self.look(name, None)?;
         if self.operator.is_cancelled() {
             return Ok(Err(interrupted().into()));
@@ -196,7 +225,7 @@ impl Runner<'_> {
     }
 
     /// Every look must pass until the time is over; one that does not ends it.
-    fn watch(&mut self, names: &[String], span: Span) -> Acted {
+    fn watch(&self, names: &[String], span: Span) -> Acted {
         let begun = Instant::now();
         let mut looks = 0_u32;
         loop {
@@ -259,22 +288,60 @@ impl Runner<'_> {
         Ok(Effect { summary: Some(format!("{name}: {said}")), ..Effect::default() })
     }
 
-    fn sql(&self, component: &str, query: &Filled, expect: Option<&str>) -> Result<Effect, ErrorNote> {
-        let driver = self.site.components.get(component).ok_or_else(|| {
-            ErrorNote::of(&EngineError::Unknown { what: "component", name: component.to_owned() })
-        })?;
-        let output = driver.query(query.expose(), self.operator).map_err(|error| ErrorNote::of(&error))?;
-        if let Some(expect) = expect.filter(|expect| expect.trim() != output.trim()) {
-            let found: String = output.trim().chars().take(200).collect();
-            return Err(unavailable(format!("the answer is `{found}`, and not `{expect}`")));
+    fn query(&self, component: &str, words: &[Filled], expect: Option<&str>) -> Result<Effect, ErrorNote> {
+        let words: Vec<String> = words.iter().map(|word| word.expose().to_owned()).collect();
+        let output = self.component(component)?.command(&words, self.operator);
+        expected(output.map_err(|error| ErrorNote::of(&error))?, expect)
+    }
+
+    /// Each channel has its tries; the first that takes the message ends it.
+    fn notify(&self, to: &[String], message: &Filled) -> Acted {
+        let mut said = Vec::new();
+        for name in to {
+            let Some(channel) = self.site.platform.notify.get(name) else {
+                let error = EngineError::Unknown { what: "channel", name: name.clone() };
+                return Ok(Err(ErrorNote::of(&error).into()));
+            };
+            for attempt in 1..=NOTIFY_TRIES {
+                let clock = self.site.clock;
+                match notify::send(name, channel, message.expose(), clock, self.operator) {
+                    Ok(()) => {
+                        let summary = Some(format!("told through {name}"));
+                        return Ok(Ok(Effect { summary, ..Effect::default() }));
+                    }
+                    Err(_) if self.operator.is_cancelled() => return Ok(Err(interrupted().into())),
+                    Err(_) if attempt < NOTIFY_TRIES => pause(WATCH_PAUSE / 5, self.operator),
+                    Err(error) => said.push(error.to_string()),
+                }
+            }
+            if to.last() != Some(name) {
+                let why = said.last().cloned().unwrap_or_default();
+                self.tell(What::Warning { message: format!("{why}: the next channel is tried") })?;
+            }
         }
-        let summary = output.lines().next().map(|line| line.chars().take(200).collect());
-        Ok(Effect { output, summary, is_cut: false })
+        Ok(Err(unavailable(format!("nobody was reached: {}", said.join("; "))).into()))
+    }
+
+    fn component(&self, name: &str) -> Result<&dyn ComponentDriver, ErrorNote> {
+        let unknown = || EngineError::Unknown { what: "component", name: name.to_owned() };
+        let driver = self.site.components.get(name).ok_or_else(|| ErrorNote::of(&unknown()))?;
+        Ok(driver.as_ref())
+    }
+
+    fn sql(&self, component: &str, query: &Filled, expect: Option<&str>) -> Result<Effect, ErrorNote> {
+        let output = self.component(component)?.query(query.expose(), self.operator);
+        expected(output.map_err(|error| ErrorNote::of(&error))?, expect)
     }
 
     /// A run of its own: it is in the journal before it begins, so a crash in between finds it.
-    fn child(&mut self, step: &ScriptStep, request: &ChildRequest) -> Acted {
-        if let Some(earlier) = self.memory.children.get(&step.id).cloned() {
+    fn child(&self, step: &ScriptStep, request: &ChildRequest) -> Acted {
+        let _one = self.one_child.lock().unwrap_or_else(PoisonError::into_inner);
+        // While it waited for its turn, somebody may have wanted to stop.
+        if self.operator.wants_stop() {
+            return Ok(Err(interrupted().into()));
+        }
+        let earlier = self.memory().children.get(&step.id).cloned();
+        if let Some(earlier) = earlier {
             match self.operator.resume_child(&earlier) {
                 Ok(Some(report)) => return Ok(of_child(&report).map_err(Failed::from)),
                 Ok(None) => {}
@@ -295,6 +362,22 @@ impl Runner<'_> {
     fn uncancelled(&self, effect: Effect) -> Result<Effect, Failed> {
         if self.operator.is_cancelled() { Err(interrupted().into()) } else { Ok(effect) }
     }
+}
+
+/// An answer that must be the expected one, if any is.
+fn expected(output: String, expect: Option<&str>) -> Result<Effect, ErrorNote> {
+    if let Some(expect) = expect.filter(|expect| expect.trim() != output.trim()) {
+        let found: String = output.trim().chars().take(200).collect();
+        return Err(unavailable(format!("the answer is `{found}`, and not `{expect}`")));
+    }
+    let summary = output.lines().next().map(|line| line.chars().take(200).collect());
+    let is_cut = output.len() > ANSWER_BYTES_MAX;
+    let output = if is_cut {
+        output.get(..output.floor_char_boundary(ANSWER_BYTES_MAX)).unwrap_or_default().to_owned()
+    } else {
+        output
+    };
+    Ok(Effect { output, is_cut, summary })
 }
 
 /// Makes the result of a command's end.

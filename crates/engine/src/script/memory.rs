@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use muster_types::{
     Timestamp,
     backup::RunId,
-    event::{Event, ProcessMark, ScriptEvent, StepOutcome, What},
-    script::{Answer, Finished, Known},
+    event::{Event, ProcessMark, RunOutcome, ScriptEvent, StepOutcome, What},
+    script::{Answer, Finished, Known, UNDO},
 };
 
 /// A step that has begun and has no result.
@@ -34,8 +34,14 @@ pub(super) struct Memory {
     pub(super) children: BTreeMap<String, RunId>,
     /// Since when a step waits for a person.
     pub(super) waiting: BTreeMap<String, Timestamp>,
-    /// How many processes were started: each leaves its output in a folder of its own.
+    /// The highest number of a process's folder.
     pub(super) processes: usize,
+    /// Where the last process of a step leaves its output and its end, below the state folder.
+    pub(super) folders: BTreeMap<String, PathBuf>,
+    /// Steps that something undoes and whose effect may stand, in the order in which they were begun.
+    pub(super) undoable: Vec<String>,
+    /// The run is being undone, and ends so then.
+    pub(super) undoing: Option<RunOutcome>,
     pub(super) has_noticed_overrun: bool,
 }
 
@@ -56,6 +62,8 @@ impl Memory {
     pub(super) fn apply(&mut self, event: &Event) {
         match &event.what {
             What::Script { what } => self.apply_step(event.at, what),
+            // What could not be undone is tried again by a resume.
+            What::RunEnded { .. } if self.undoable.is_empty() => self.undoing = None,
             What::Warning { message } => self.has_noticed_overrun |= message.starts_with(OVERRUN),
             _ => {}
         }
@@ -63,13 +71,19 @@ impl Memory {
 
     fn apply_step(&mut self, at: Timestamp, what: &ScriptEvent) {
         match what {
-            ScriptEvent::Intent { step, attempt, by, .. } => {
+            ScriptEvent::Intent { step, attempt, by, has_undo, .. } => {
+                if *has_undo {
+                    self.undoable.retain(|one| one != step);
+                    self.undoable.push(step.clone());
+                }
                 self.attempts.insert(step.clone(), *attempt);
                 let open = Open { at, by: by.clone(), process: None, is_uncertain: false, decided: None };
                 self.open.insert(step.clone(), open);
             }
             ScriptEvent::Process { step, process, folder } => {
-                self.processes += 1;
+                let number = folder.file_name().and_then(|name| name.to_str()?.parse().ok());
+                self.processes = self.processes.max(number.unwrap_or_default());
+                self.folders.insert(step.clone(), folder.clone());
                 if let Some(open) = self.open.get_mut(step) {
                     open.process = Some((*process, folder.clone()));
                 }
@@ -85,6 +99,8 @@ impl Memory {
             ScriptEvent::Waiting { step, .. } => {
                 self.waiting.entry(step.clone()).or_insert(at);
             }
+            ScriptEvent::Undoing { outcome, .. } => self.undoing = Some(*outcome),
+            ScriptEvent::Evidence { .. } => {}
             ScriptEvent::Result { step, is_uncertain: true, .. } => {
                 if let Some(open) = self.open.get_mut(step) {
                     open.is_uncertain = true;
@@ -94,6 +110,12 @@ impl Memory {
                 self.open.remove(step);
                 self.waiting.remove(step);
                 let is_skipped = *outcome == StepOutcome::Skipped;
+                if let Some(undone) = step.strip_suffix(UNDO) {
+                    if *outcome != StepOutcome::Failed {
+                        self.undone(undone, is_skipped);
+                    }
+                    return;
+                }
                 if *outcome == StepOutcome::Failed || (*is_secret && !is_skipped) {
                     return;
                 }
@@ -104,6 +126,15 @@ impl Memory {
                 let finished = Finished { is_skipped, output: output.clone(), is_cut: *is_cut };
                 self.known.steps.insert(step.clone(), finished);
             }
+        }
+    }
+
+    /// Forgets a step that was undone: a resume does it again. A person may have said that its effect stays.
+    fn undone(&mut self, step: &str, is_skipped: bool) {
+        self.undoable.retain(|one| one != step);
+        if !is_skipped {
+            self.open.remove(step);
+            self.known.steps.remove(step);
         }
     }
 

@@ -114,6 +114,12 @@ pub trait Operator: Observer {
     /// Whether the run is to end after the present step.
     fn wants_stop(&self) -> bool;
 
+    /// What the run has done is undone now: what was said to stop it was not meant for that.
+    fn begin_undo(&self);
+
+    /// What the command of a step has written since the last time; secrets are masked.
+    fn on_output(&self, step: &ScriptStep, text: &str);
+
     /// Plans a run of its own; nothing is begun.
     ///
     /// # Errors

@@ -15,12 +15,13 @@ use crate::EngineError;
 
 impl Runner<'_> {
     /// A question or a confirmation.
-    pub(super) fn personal(&mut self, step: &ScriptStep) -> Result<Flow, EngineError> {
-        if !self.memory.open.contains_key(&step.id) {
+    pub(super) fn personal(&self, step: &ScriptStep) -> Result<Flow, EngineError> {
+        let is_open = self.memory().open.contains_key(&step.id);
+        if !is_open {
             self.intend(step, None)?;
         }
-        let since = self.memory.waiting.get(&step.id).copied();
-        let since = since.or_else(|| self.memory.open.get(&step.id).map(|open| open.at));
+        let since = self.memory().waiting.get(&step.id).copied();
+        let since = since.or_else(|| self.memory().open.get(&step.id).map(|open| open.at));
         let gone = since.map_or(0.0, |since| self.site.clock.now().duration_since(since).as_secs_f64());
         let left = step.timeout.map(|span| (span.seconds() - gone).max(0.0)).map(Duration::from_secs_f64);
         let reply = match left {
@@ -45,7 +46,7 @@ impl Runner<'_> {
                     by: Some(by),
                 })?;
                 if is_secret {
-                    self.memory.learn_secret(&step.id, text);
+                    self.memory().learn_secret(&step.id, text);
                 }
                 Ok(Flow::On)
             }

@@ -48,8 +48,9 @@ enum Probed {
 
 impl Runner<'_> {
     /// Finds out what became of a step that an earlier process has begun.
-    pub(super) fn recover(&mut self, step: &ScriptStep) -> Result<Recovered, EngineError> {
-        let Some(open) = self.memory.open.get(&step.id).cloned() else { return Ok(Recovered::Nothing) };
+    pub(super) fn recover(&self, step: &ScriptStep) -> Result<Recovered, EngineError> {
+        let open = self.memory().open.get(&step.id).cloned();
+        let Some(open) = open else { return Ok(Recovered::Nothing) };
         if let Some((has_happened, by)) = &open.decided {
             return self.decided(step, *has_happened, by, false);
         }
@@ -69,10 +70,10 @@ impl Runner<'_> {
             return self.ambiguous(step, &open);
         };
         let folder = self.site.state.join(folder);
-        let fate = self.wait_for_end(*mark, &folder)?;
+        let fate = self.wait_for_end(step, *mark, &folder)?;
         match fate {
             Ok(Fate::Ended(end)) => {
-                let result = deeds::accept(*end);
+                let result = self.seal(step, &folder, deeds::accept(*end))?;
                 let ended = self.settle(step, result)?;
                 deeds::forget(&folder);
                 Ok(Recovered::Ended(ended))
@@ -96,7 +97,7 @@ impl Runner<'_> {
     }
 
     /// A destructive step that has begun, and nobody knows how far it has come.
-    fn ambiguous(&mut self, step: &ScriptStep, open: &Open) -> Result<Recovered, EngineError> {
+    fn ambiguous(&self, step: &ScriptStep, open: &Open) -> Result<Recovered, EngineError> {
         let by = open.by.as_ref().map(|by| format!(", agreed to by {by}")).unwrap_or_default();
         let mut why = format!("it was begun at {}{by}, and nobody knows whether it has happened", open.at);
         match step.on_ambiguous {
@@ -120,7 +121,7 @@ impl Runner<'_> {
     }
 
     fn decided(
-        &mut self,
+        &self,
         step: &ScriptStep,
         has_happened: bool,
         by: &str,

@@ -74,7 +74,7 @@ impl Runner<'_> {
             Some(to) => base.join(to),
             None => self.site.state.join("logs").join(&self.run.0),
         };
-        let mut secrets = self.memory.secrets();
+        let mut secrets = self.memory().secrets();
         secrets.extend(self.site.mask.expose().iter().cloned());
         let mask = Mask::new(secrets);
         let mut lines = Vec::new();
@@ -120,7 +120,7 @@ impl Runner<'_> {
         })?;
         let mut output = ended.stdout.text();
         output.truncate(output.trim_end().len());
-        let mut secrets = self.memory.secrets();
+        let mut secrets = self.memory().secrets();
         secrets.extend(self.site.mask.expose().iter().cloned());
         let mask = Mask::new(secrets);
         mask.cover(&mut output);

@@ -51,6 +51,8 @@ pub(super) fn read(document: &Document, faults: &mut Vec<Fault>) -> Front {
         symptoms: keys.names("symptoms"),
         tags: keys.names("tags"),
         is_security: keys.is_set("security"),
+        needs_evidence: needs_evidence(&mut keys),
+        evidence: keys.names("evidence"),
         source: keys.text("source"),
     };
     if let Some(date) = keys
@@ -70,4 +72,13 @@ pub(super) fn read(document: &Document, faults: &mut Vec<Fault>) -> Front {
         ));
     }
     front
+}
+
+/// `incident: security`.
+fn needs_evidence(keys: &mut Keys<'_, '_>) -> bool {
+    let Some(node) = keys.node("incident") else { return false };
+    if node.text() != Some("security") {
+        keys.wrong(node, "incident", "`security`");
+    }
+    true
 }

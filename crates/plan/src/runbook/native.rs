@@ -2,6 +2,8 @@
 //!
 //! A YAML map comes in; a [`Native`] leaves with the class that it has by itself. Most steps have a short form, `stop: api`,
 //! and a long one, `stop: {services: [api, web]}`.
+//!
+//! It is long and one thing, because it is one list: who looks for a key of a step finds it here.
 
 use muster_types::Span;
 use serde::Serialize;
@@ -18,6 +20,8 @@ use crate::{
 
 /// How deep steps may stand in steps.
 const DEPTH_MAX: usize = 6;
+/// How many steps of a `parallel` happen at a time when nobody says.
+const AT_ONCE: usize = 4;
 
 /// A step that Muster does itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -131,6 +135,7 @@ pub enum Native {
     },
     Parallel {
         steps: Vec<Step>,
+        at_once: usize,
     },
     If {
         check: Option<String>,
@@ -219,7 +224,7 @@ impl Native {
     /// Returns the steps in it.
     pub fn inner(&self) -> Vec<&Step> {
         match self {
-            Self::Parallel { steps } => steps.iter().collect(),
+            Self::Parallel { steps, .. } => steps.iter().collect(),
             Self::If { then, otherwise, .. } => then.iter().chain(otherwise).collect(),
             _ => Vec::new(),
         }
@@ -315,7 +320,7 @@ pub(super) fn read(
         return None;
     }
     match name {
-        "parallel" => return Some(Native::Parallel { steps: inner(value, name, depth, faults) }),
+        "parallel" => return Some(parallel(value, depth, faults)),
         "if" => return Some(condition(value, depth, faults)),
         _ => {}
     }
@@ -513,6 +518,23 @@ fn says_nothing(native: &Native) -> bool {
         Native::Notify { to, .. } => to.is_empty(),
         _ => false,
     }
+}
+
+/// `parallel: [{…}, {…}]` or `parallel: {steps: […], at_once: 2}`.
+fn parallel(value: &Node, depth: usize, faults: &mut Vec<Fault>) -> Native {
+    if !matches!(value.value, Value::Map(_)) {
+        return Native::Parallel { steps: inner(value, "parallel", depth, faults), at_once: AT_ONCE };
+    }
+    let steps = value.get("steps").map(|node| inner(node, "steps", depth, faults)).unwrap_or_default();
+    let mut keys = Keys::new(value, "a `parallel` step", faults);
+    keys.node("steps");
+    let at_once = keys.count("at_once").map_or(AT_ONCE, |count| count.clamp(1, 64) as usize);
+    if steps.is_empty() && keys.faults.is_empty() {
+        let place = (value.line, value.column);
+        keys.faults.push(Fault::new(place, "", "a `parallel` step has no steps", "add `steps: [{…}, {…}]`"));
+    }
+    keys.finish();
+    Native::Parallel { steps, at_once }
 }
 
 /// `if: {check: ready, then: […], else: […]}` or `if: {answer: NAME, equals: VALUE, …}`.

@@ -4,6 +4,7 @@
 //! prose and a step; a fence without a language, or one that holds configuration or output, is prose.
 
 mod attributes;
+mod undo;
 
 use std::collections::BTreeMap;
 
@@ -146,7 +147,7 @@ pub(super) fn of_node(node: &Node, depth: usize, faults: &mut Vec<Fault>) -> Opt
                 let wrong = entries
                     .iter()
                     .map(|entry| entry.key.as_str())
-                    .find(|key| !attributes::BESIDE.contains(key))
+                    .find(|key| !attributes::BESIDE.contains(key) && *key != "undo")
                     .unwrap_or_default();
                 let near = keys::nearest(wrong, native::NAMES);
                 (
@@ -170,11 +171,13 @@ pub(super) fn of_node(node: &Node, depth: usize, faults: &mut Vec<Fault>) -> Opt
     let mut keys = Keys::new(node, format!("a `{name}` step"), faults);
     keys.node(name);
     let beside = attributes::beside(&mut keys);
+    let undo = keys.node("undo");
     keys.finish();
     let native = native?;
     let title = beside.title.clone().unwrap_or_else(|| title_of(&native));
     let class = beside.class.unwrap_or_else(|| native.class());
-    let step = beside.step(node.line, title, class, Action::Native(native));
+    let mut step = beside.step(node.line, title, class, Action::Native(native));
+    step.undo = undo.and_then(|node| undo::of_node(node, &step, depth, faults)).map(Box::new);
     attributes::check_class(&step, beside_class(node), (node.line, node.column), faults);
     Some(step)
 }
@@ -219,7 +222,7 @@ fn title_of(native: &Native) -> String {
         Native::Notify { to, .. } => format!("notify {}", list(to)),
         Native::Ask { question, .. } | Native::Choose { question, .. } => question.clone(),
         Native::Confirm { text } => text.clone(),
-        Native::Parallel { steps } => format!("{} steps side by side", steps.len()),
+        Native::Parallel { steps, .. } => format!("{} steps side by side", steps.len()),
         Native::If { check, answer, equals, .. } => match (check, answer) {
             (Some(check), _) => format!("if {check} is good"),
             (None, answer) => format!(
@@ -272,7 +275,7 @@ fn name_step(
         ));
     }
     seen.entry(step.id.clone()).or_insert(step.line);
-    if let Action::Native(Native::Parallel { steps }) = &mut step.action {
+    if let Action::Native(Native::Parallel { steps, .. }) = &mut step.action {
         for inner in steps {
             name_step(inner, slug, count, seen, document, faults);
         }

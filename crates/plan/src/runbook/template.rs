@@ -57,6 +57,17 @@ fn visit(step: &Step, document: &Document, known: &mut Known, faults: &mut Vec<F
         }
     }
     known.steps.insert(step.id.clone());
+    if let Some(undo) = &step.undo {
+        // It may refer to what its own step has printed; and nobody may be there to answer.
+        for expression in undo.texts().into_iter().flat_map(expressions) {
+            let fault = judge(&expression, undo, document, known);
+            let asks = expression.trim().starts_with("ask(").then(|| {
+                let place = place(document, step.line, &expression);
+                Fault::new(place, &expression, "an `undo` cannot ask", "ask in a step before it")
+            });
+            faults.extend(fault.or(asks));
+        }
+    }
 }
 
 fn answer_of(action: &Action) -> Option<&str> {

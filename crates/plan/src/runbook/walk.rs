@@ -13,13 +13,17 @@
 mod deeds;
 mod faults;
 mod fill;
+mod gate;
+mod undo;
 
 use std::{collections::BTreeMap, path::Path};
 
 use muster_types::{
     config::Platform,
     plan::StepClass,
-    script::{Deed, Filled, Known, Next, OnAmbiguous, PhaseTarget, Script, ScriptSource, ScriptStep},
+    script::{
+        Deed, Filled, Group, Known, Next, OnAmbiguous, PhaseTarget, Script, ScriptSource, ScriptStep, UNDO,
+    },
 };
 use serde_json::Value;
 
@@ -57,6 +61,8 @@ struct Level<'a> {
     /// The heading under which the runbook above runs this one.
     phase: Option<String>,
     depth: usize,
+    /// Evidence that must be there before anything is ended: ids of steps.
+    evidence: Vec<String>,
 }
 
 impl Walk {
@@ -139,10 +145,23 @@ impl Walk {
                         open.push((key_of(&file, runbook), format!("{id}/"), depth + 1));
                     }
                 }
+                found.extend(step.undo.as_ref().map(|_| format!("{id}{UNDO}")));
                 found.push(id);
             }
         }
         found
+    }
+
+    /// The runbook that is run itself.
+    fn top(&self) -> Level<'_> {
+        self.with_gate(Level {
+            file: &self.root,
+            prefix: String::new(),
+            given: BTreeMap::new(),
+            phase: None,
+            depth: 0,
+            evidence: Vec::new(),
+        })
     }
 
     fn book(&self, level: &Level<'_>, section: Option<&str>, known: &Known) -> Option<Next> {
@@ -156,7 +175,11 @@ impl Walk {
                     Item::Step(step) => {
                         let next = self.step(level, &phase, step, known);
                         if let Some(mut next) = next {
-                            if let Next::Step(made) = &mut next {
+                            let first = match &mut next {
+                                Next::Group(group) => group.lanes.first_mut(),
+                                next => Some(next),
+                            };
+                            if let Some(Next::Step(made)) = first {
                                 made.prose = prose;
                             }
                             return Some(next);
@@ -182,8 +205,9 @@ impl Walk {
             _ => return None,
         };
         match native {
-            Native::Parallel { steps } => {
-                steps.iter().find_map(|inner| self.step(level, phase, inner, known))
+            Native::Parallel { steps, at_once } => {
+                let next = steps.iter().filter_map(|inner| self.step(level, phase, inner, known));
+                group(&scope.id, *at_once, next)
             }
             Native::If { check, answer, equals, then, otherwise } => {
                 if check.is_some() && is_open {
@@ -217,11 +241,12 @@ impl Walk {
                     given,
                     phase: Some(phase.to_owned()),
                     depth: level.depth + 1,
+                    evidence: level.evidence.clone(),
                 };
                 if inner.depth > DEPTH_MAX {
                     return None;
                 }
-                self.book(&inner, section.as_deref(), known)
+                self.book(&self.with_gate(inner), section.as_deref(), known)
             }
             Native::Ask { .. } | Native::Choose { .. } | Native::Confirm { .. }
                 if level.given.contains_key(&step.id) =>
@@ -254,6 +279,10 @@ impl Walk {
             Ok(probe) => made.probe = probe,
             Err(why) => return self.unfilled(level, phase, step, scope, why),
         }
+        if let Some(error) = gate::refusal(level, step, scope.known) {
+            return Next::Impossible { step: Box::new(made), error };
+        }
+        made.undo = self.undo_lines(step, scope);
         Next::Step(Box::new(made))
     }
 
@@ -303,6 +332,9 @@ impl Walk {
             probe: None,
             when: step.when.iter().map(|when| format!("{} is {}", when.name, when.answer)).collect(),
             needs_decision: self.is_document && class == StepClass::Destructive,
+            beside: None,
+            undo: Vec::new(),
+            is_evidence: step.is_evidence,
             prose: Vec::new(),
             deed: Deed::Confirm { text: step.title.clone() },
         }
@@ -311,10 +343,30 @@ impl Walk {
 
 impl Script for Walk {
     fn next(&self, known: &Known) -> Next {
-        let level =
-            Level { file: &self.root, prefix: String::new(), given: BTreeMap::new(), phase: None, depth: 0 };
-        self.book(&level, self.section.as_deref(), known).unwrap_or(Next::Done)
+        self.book(&self.top(), self.section.as_deref(), known).unwrap_or(Next::Done)
     }
+
+    fn undo(&self, step: &str, known: &Known) -> Option<Next> {
+        self.undo_in(&self.top(), self.section.as_deref(), step, known)
+    }
+}
+
+/// Puts what is next in each lane together; nothing when all are at their end.
+fn group(id: &str, at_once: usize, next: impl Iterator<Item = Next>) -> Option<Next> {
+    let mut lanes = Vec::new();
+    for lane in next {
+        match lane {
+            // One in another one: its steps are lanes like the others.
+            Next::Group(inner) => lanes.extend(inner.lanes),
+            Next::Done => {}
+            Next::Step(mut step) => {
+                step.beside.get_or_insert_with(|| id.to_owned());
+                lanes.push(Next::Step(step));
+            }
+            lane @ Next::Impossible { .. } => lanes.push(lane),
+        }
+    }
+    (!lanes.is_empty()).then(|| Next::Group(Box::new(Group { id: id.to_owned(), at_once, lanes })))
 }
 
 /// The items of a runbook, or of a section of it, with the phase in which they are told.

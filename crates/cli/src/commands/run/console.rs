@@ -5,7 +5,8 @@
 
 use std::{
     io::{IsTerminal, Write},
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use muster_engine::{
@@ -36,21 +37,37 @@ pub(super) struct Console {
     /// Whether there is a person to ask. With `--yes` everything that the runbook declares is agreed to, and nobody is.
     is_terminal: bool,
     is_quiet: bool,
+    /// What commands write is shown as it comes.
+    follows: bool,
     operator: String,
+    running: Running,
+    /// Seconds that earlier runs took.
+    usual: Option<f64>,
+    begun: Instant,
     rto_seconds: Option<f64>,
     children: Children,
 }
 
 impl Console {
-    pub(super) fn new(global: &Global, plan: &Plan, answers: Answers, yes: bool) -> Self {
+    pub(super) fn new(global: &Global, plan: &Plan, answers: Answers, (yes, follow): (bool, bool)) -> Self {
         Self {
             answers,
             is_terminal: std::io::stdin().is_terminal() && !yes,
             is_quiet: global.quiet || global.json,
+            follows: follow || std::io::stderr().is_terminal(),
             operator: app::operator(),
+            running: Running::default(),
+            usual: None,
+            begun: Instant::now(),
             rto_seconds: plan.objectives.first().and_then(|row| row.target_seconds),
             children: Children::new(global, plan.mode == Mode::Drill),
         }
+    }
+
+    /// Takes how long earlier runs took, so that it can say what is left.
+    pub(super) fn with_usual(mut self, usual: Option<f64>) -> Self {
+        self.usual = usual;
+        self
     }
 
     /// Says a line on stderr, without secrets.
@@ -136,6 +153,9 @@ impl Operator for Console {
     fn show(&self, step: &ScriptStep, since: Timestamp) {
         let elapsed = SystemClock.now().duration_since(since).as_secs_f64();
         let of = self.rto_seconds.map(|rto| format!(" of {}", span(rto))).unwrap_or_default();
+        let left = self.usual.map(|usual| usual - self.begun.elapsed().as_secs_f64());
+        let left = left.filter(|left| *left >= 1.0).map(|left| format!(", about {} left", span(left)));
+        let of = format!("{of}{}", left.unwrap_or_default());
         let class = match step.class {
             _ if step.deed.is_personal() => "a person",
             StepClass::Observe => "observe",
@@ -263,6 +283,21 @@ impl Operator for Console {
         signals::count() > 0
     }
 
+    fn begin_undo(&self) {
+        signals::forget();
+    }
+
+    fn on_output(&self, step: &ScriptStep, text: &str) {
+        if !self.follows {
+            return;
+        }
+        // Beside others it says whose line it is.
+        let whose = step.beside.as_ref().map(|_| format!("{} ", step.id)).unwrap_or_default();
+        for line in text.lines() {
+            self.say(&format!("    {whose}| {}", shown(line)));
+        }
+    }
+
     fn plan_child(&self, request: &ChildRequest) -> Result<RunId, ErrorNote> {
         self.children.plan(request).map_err(|failure| *failure.note)
     }
@@ -290,7 +325,15 @@ impl Observer for Console {
             What::RunBegun { .. } | What::RunResumed { .. } => self.say(&format!("run {}", event.run)),
             What::Warning { message } => self.say(&format!("warning: {message}")),
             What::Script { what } => match what.as_ref() {
-                ScriptEvent::Result { outcome, seconds, summary, error, .. } => {
+                ScriptEvent::Undoing { steps, .. } => {
+                    self.say(&format!("this run has done what is undone now: {}", steps.join(", ")));
+                }
+                ScriptEvent::Evidence { files, .. } => {
+                    for file in files {
+                        self.say(&format!("  evidence: {}, sha256 {}", file.path.display(), file.sha256));
+                    }
+                }
+                ScriptEvent::Result { step, outcome, seconds, summary, error, .. } => {
                     let said = summary.clone().or_else(|| Some(error.as_ref()?.error.clone()));
                     let said = said.map(|said| format!(": {said}")).unwrap_or_default();
                     let word = match outcome {
@@ -298,8 +341,11 @@ impl Observer for Console {
                         StepOutcome::Failed => "failed",
                         StepOutcome::Skipped => "skipped",
                     };
-                    self.say(&format!("  {word}{said} ({seconds:.1}s)"));
+                    // Several may have run at a time.
+                    let whose = if self.running.end(step) { format!(" {step}") } else { String::new() };
+                    self.say(&format!("  {word}{whose}{said} ({seconds:.1}s)"));
                 }
+                ScriptEvent::Intent { step, .. } => self.running.begin(step),
                 ScriptEvent::Waiting { reason, .. } => self.say(&format!("  waits: {reason}")),
                 ScriptEvent::Decided { has_happened, by, .. } => {
                     let verdict = if *has_happened { "has happened" } else { "has not happened" };
@@ -310,6 +356,29 @@ impl Observer for Console {
             _ => {}
         }
     }
+}
+
+/// The steps that run at this moment.
+#[derive(Default)]
+struct Running(Mutex<Vec<String>>);
+
+impl Running {
+    fn begin(&self, step: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(step.to_owned());
+    }
+
+    /// Takes one out; `true`: it did not run alone.
+    fn end(&self, step: &str) -> bool {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let had_others = running.iter().any(|one| one != step);
+        running.retain(|one| one != step);
+        had_others
+    }
+}
+
+/// What a command writes may hold words to the terminal: they are not passed on.
+pub(crate) fn shown(line: &str) -> String {
+    line.chars().filter(|c| *c == '\t' || !c.is_control()).take(400).collect()
 }
 
 /// `s REASON` and `skip REASON`: without a reason it is none.

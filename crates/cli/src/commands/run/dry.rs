@@ -22,8 +22,13 @@ pub(super) fn show(plan: &Plan, walk: &Walk, answers: &Answers) -> Answer {
     let (mut known, mut steps, mut impossible) = (Known::default(), Vec::new(), None);
     known.run = "<run>".into();
     while steps.len() < STEPS_MAX {
-        match walk.next(&known) {
-            Next::Done => break,
+        let mut next = walk.next(&known);
+        if let Next::Group(group) = next {
+            // Shown one after the other; each says beside which it happens.
+            next = group.lanes.into_iter().next().unwrap_or(Next::Done);
+        }
+        match next {
+            Next::Done | Next::Group(_) => break,
             Next::Impossible { step, error } => {
                 impossible = Some((step, error));
                 break;
@@ -66,10 +71,17 @@ fn line(number: usize, step: &ScriptStep) -> String {
     let decision = if step.needs_decision { ", needs a decision of its own" } else { "" };
     let role = step.role.as_ref().map(|role| format!(", {role}")).unwrap_or_default();
     let when = if step.when.is_empty() { String::new() } else { format!(", if {}", step.when.join(" and ")) };
-    let mut text =
-        format!("{number:>3}. {:<11}  {} ({}{role}{decision}{when})\n", class, step.title, step.id);
+    let beside = step.beside.as_ref().map(|group| format!(", side by side in {group}")).unwrap_or_default();
+    let evidence = if step.is_evidence { ", evidence" } else { "" };
+    let mut text = format!(
+        "{number:>3}. {:<11}  {} ({}{role}{evidence}{beside}{decision}{when})\n",
+        class, step.title, step.id
+    );
     for line in step.deed.lines().iter().filter(|line| **line != step.title) {
         text.push_str(&format!("       {line}\n"));
+    }
+    for line in &step.undo {
+        text.push_str(&format!("       undo: {line}\n"));
     }
     text
 }

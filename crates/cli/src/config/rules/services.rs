@@ -59,6 +59,19 @@ impl Rules<'_> {
         }
     }
 
+    /// A channel has one way to reach people.
+    pub(super) fn judge_channels(&self, findings: &mut Vec<Finding>) {
+        for (name, channel) in &self.typed.platform.notify {
+            let path = ["notify", name.as_str()];
+            if self.is_refused(&path) || channel.http.is_some() != channel.command.is_some() {
+                continue;
+            }
+            let message = format!("channel `{name}` needs one of `http` and `command`");
+            let hint = "write `http: \"${env:SLACK_WEBHOOK}\"` or `command: [sh, -c, …]`";
+            findings.push(Finding::error(message).at(self.sources.place(self.key_at(&path))).hint(hint));
+        }
+    }
+
     fn judge_way(&self, name: &str, findings: &mut Vec<Finding>) {
         let path = ["services", name];
         let entries = self.node(&path).map(Node::entries).unwrap_or_default();

@@ -202,3 +202,37 @@ fn on_a_terminal_each_step_is_shown_and_confirmed_skipped_tried_again_or_stopped
         (Some("interrupted"), Some(2))
     );
 }
+
+// proves: E3
+#[test]
+fn a_run_with_one_open_item_of_its_checklist_is_not_done_whatever_is_said_to_it() {
+    let place = Place::new();
+    place.write(
+        "x.md",
+        "---\ntitle: x\nrto: 1h\n---\n## After\n\n- [ ] Data compared\n- [ ] Alerts are on again\n- [ ] Status page says so (role: commander)\n",
+    );
+    place.write("answers.yaml", "after-1: yes\nafter-2: yes\n");
+    place.run(&["run", "x.md", "--yes", "--answers", "answers.yaml"]).assert_exit(3);
+    let id = place.id();
+    let open = |outcome: &muster_testkit::Outcome| {
+        assert!(
+            outcome.stdout.contains("waits for `after-3`: Status page says so (commander)"),
+            "{}",
+            outcome.stdout
+        );
+        assert_eq!(place.newest()["state"], "waiting");
+    };
+    open(&place.run(&["show", &id]));
+    // Neither `--yes` nor a word that is no confirmation closes it.
+    let outcome = place.run(&["resume", &id, "--yes"]);
+    open(outcome.assert_exit(3));
+    place.write("answers.yaml", "after-3: later\n");
+    let outcome = place.run(&["resume", &id, "--yes", "--answers", "answers.yaml"]);
+    outcome.assert_exit(3);
+    assert_eq!(place.newest()["state"], "waiting");
+    let report = place.run(&["show", &id, "--json"]).assert_exit(0).json();
+    assert_eq!(report["objectives"][0]["verdict"], "unproven", "the target is not met before it is over");
+    place.write("answers.yaml", "after-3: {answer: yes, by: anna}\n");
+    place.run(&["resume", &id, "--yes", "--answers", "answers.yaml"]).assert_exit(0);
+    assert_eq!(place.newest()["state"], "done");
+}

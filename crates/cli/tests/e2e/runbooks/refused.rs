@@ -33,7 +33,7 @@ fn a_wrong_runbook_never_begins_and_is_named_with_its_line() {
         ),
         (
             step_of("```muster\nnotify: {to: [oncall], message: hello}\n```\n"),
-            vec!["x.md:11:", "nowhere to send"],
+            vec!["x.md:11:", "there is no channel `oncall`"],
         ),
         (
             step_of("```bash {class=observe}\necho {{ services.api.gone }}\n```\n"),

@@ -17,7 +17,7 @@ pub(super) const BESIDE: &[&str] =
     &["id", "title", "class", "timeout", "retry", "role", "on_ambiguous", "when", "probe"];
 /// The attributes of a command.
 const ATTRIBUTES: &[&str] =
-    &["name", "class", "timeout", "retry", "role", "cwd", "env", "on_ambiguous", "probe", "when"];
+    &["name", "class", "timeout", "retry", "role", "cwd", "env", "on_ambiguous", "probe", "when", "undo"];
 /// More tries than this are a loop that nobody watches.
 const RETRY_MAX: u32 = 20;
 
@@ -33,14 +33,29 @@ pub(super) struct Beside {
     on_ambiguous: Option<OnAmbiguous>,
     when: Vec<When>,
     probe: Option<String>,
+    is_evidence: bool,
 }
 
 impl Beside {
     pub(super) fn step(self, line: usize, title: String, class: Class, action: Action) -> Step {
         // What nobody can tell is taken for the worst.
         let class = if class == Class::Unknown { Class::Destructive } else { class };
-        let Self { id, timeout, retry, role, on_ambiguous, when, probe, .. } = self;
-        Step { id, line, title, class, on_ambiguous, timeout, retry, role, when, probe, action }
+        let Self { id, timeout, retry, role, on_ambiguous, when, probe, is_evidence, .. } = self;
+        Step {
+            id,
+            line,
+            title,
+            class,
+            on_ambiguous,
+            timeout,
+            retry,
+            role,
+            when,
+            probe,
+            undo: None,
+            is_evidence,
+            action,
+        }
     }
 
     /// Takes one value in; the fault says what is wrong with it.
@@ -60,14 +75,16 @@ impl Beside {
             }
             "title" => self.title = Some(value.to_owned()),
             "class" => {
+                // Looked at twice, it is exported twice: both are kept.
+                self.is_evidence = value == "evidence";
                 self.class = Some(match value {
-                    "observe" => Class::Observe,
+                    "observe" | "evidence" => Class::Observe,
                     "idempotent" => Class::Idempotent,
                     "destructive" => Class::Destructive,
                     _ => {
                         return Err((
                             format!("`{value}` is no class"),
-                            "classes are: observe, idempotent, destructive".into(),
+                            "classes are: observe, idempotent, destructive, evidence".into(),
                         ));
                     }
                 });
@@ -147,13 +164,15 @@ pub(super) fn of_command(
         return None;
     }
     let mut beside = Beside::default();
-    let (mut cwd, mut env) = (None, Vec::new());
+    let (mut cwd, mut env, mut undo) = (None, Vec::new(), None);
     for one in &fence.attributes {
         let place = (line, place.1 + one.offset);
         if let Some(fault) = attribute_fault(one, place) {
             faults.push(fault);
         } else if one.name == "cwd" {
             cwd = Some(one.value.clone());
+        } else if one.name == "undo" {
+            undo = Some(one.value.clone());
         } else if one.name == "env" {
             variables(&one.value, place, &mut env, faults);
         } else if let Err((message, hint)) = beside.set(&one.name, &one.value) {
@@ -170,7 +189,8 @@ pub(super) fn of_command(
     let is_given = beside.class.is_some();
     let class = beside.class.unwrap_or_else(|| judged(&text));
     let shell = if fence.language == "shell" { "sh".into() } else { fence.language.clone() };
-    let step = beside.step(line, title, class, Action::Command { shell, text, cwd, env });
+    let mut step = beside.step(line, title, class, Action::Command { shell, text, cwd, env });
+    step.undo = undo.map(|undo| Box::new(super::undo::of_command(undo, &step)));
     if class == Class::Unknown && step.on_ambiguous.is_none() {
         let message = "nobody can tell from this command what it does when it runs twice";
         let hint = "add `{class=observe}`, `{class=idempotent}`, or `{class=destructive, on_ambiguous=ask}`";
@@ -258,7 +278,7 @@ pub(super) fn of_task(item: &Item, line: usize) -> Step {
     beside.step(line, bare.clone(), Class::Observe, Action::Confirm { text: bare })
 }
 
-fn first_words(text: &str) -> String {
+pub(super) fn first_words(text: &str) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
     match first.strip_prefix('#').filter(|rest| !rest.starts_with('!')) {

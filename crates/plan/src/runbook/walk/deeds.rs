@@ -82,6 +82,12 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
         Native::Sql { component, query, expect } => {
             Deed::Sql { component: component.clone(), query: fill(query, scope)?, expect: expect.clone() }
         }
+        Native::Redis { component, command, expect } => Deed::Query {
+            component: component.clone(),
+            words: words(command).iter().map(|word| fill(word, scope)).collect::<Result<_, _>>()?,
+            expect: expect.clone(),
+        },
+        Native::Notify { to, message } => Deed::Notify { to: to.clone(), message: fill(message, scope)? },
         Native::Ask { question, default, is_secret } => Deed::Ask {
             question: shown(question, scope)?,
             default: default.clone(),
@@ -104,6 +110,48 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
             })));
         }
     })
+}
+
+/// Divides a command at its blanks; what stands in quotes or in a template stays together.
+///
+/// Templates are filled in afterwards: a value with blanks is one word.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut is_word) = (Vec::new(), String::new(), false);
+    let mut quote: Option<char> = None;
+    let mut rest = command;
+    while let Some(c) = rest.chars().next() {
+        if rest.starts_with("{{")
+            && let Some(end) = rest.find("}}")
+        {
+            let (template, after) = rest.split_at(end + 2);
+            word.push_str(template);
+            is_word = true;
+            rest = after;
+            continue;
+        }
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => word.push(c),
+            None if matches!(c, '"' | '\'') => {
+                quote = Some(c);
+                is_word = true;
+            }
+            None if c.is_whitespace() => {
+                if std::mem::take(&mut is_word) {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            None => {
+                word.push(c);
+                is_word = true;
+            }
+        }
+    }
+    if is_word {
+        words.push(word);
+    }
+    words
 }
 
 fn services_deed(verb: ServiceVerb, services: &[String]) -> Deed {

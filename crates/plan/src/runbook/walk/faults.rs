@@ -4,7 +4,7 @@
 //! recovery.
 
 use super::{Walk, fill, key_of, with_phase};
-use crate::runbook::{Action, Fault, Item, Native, Step, section, template};
+use crate::runbook::{Action, Fault, Item, Native, Step, evidence, section, template};
 
 /// Why a kind of step is not executed, and what to do instead.
 const NOT_YET: &str = "do it by hand, and write it as a box to tick: `- [ ] …`, or as a command";
@@ -23,7 +23,10 @@ impl Walk {
             seen.push(one);
             let Some(book) = self.books.get(&file) else { continue };
             let mut faults = Vec::new();
-            for (_, items) in with_phase(book, section.as_deref()) {
+            let phases = with_phase(book, section.as_deref());
+            let items: Vec<&[Item]> = phases.iter().map(|(_, items)| *items).collect();
+            evidence::check_section(book, &items, &mut faults);
+            for (_, items) in phases {
                 for item in items {
                     if let Item::Step(step) = item {
                         self.look_at(&file, step, &mut faults, &mut open);
@@ -44,6 +47,9 @@ impl Walk {
         faults: &mut Vec<Fault>,
         open: &mut Vec<(String, Option<String>)>,
     ) {
+        if let Some(undo) = &step.undo {
+            self.look_at(file, undo, faults, open);
+        }
         if let Action::Native(native) = &step.action {
             self.names(file, step, native, faults);
             self.replicas(file, step, native, faults);
@@ -106,12 +112,16 @@ impl Walk {
             Native::Scale { service, .. } => {
                 ("service", vec![service], platform.services.keys().map(String::as_str).collect())
             }
+            Native::Notify { to, .. } => {
+                ("channel", list(to), platform.notify.keys().map(String::as_str).collect())
+            }
             Native::Backup { components, .. } => {
                 ("component", list(components), platform.components.keys().map(String::as_str).collect())
             }
             Native::Restore { component, .. }
             | Native::Rescue { component, .. }
             | Native::Failover { component, .. }
+            | Native::Redis { component, .. }
             | Native::Sql { component, .. } => {
                 ("component", vec![component], platform.components.keys().map(String::as_str).collect())
             }
@@ -121,7 +131,8 @@ impl Walk {
             let message =
                 format!("there is no {what} `{name}` in muster.yaml (environment {})", self.environment);
             let hint = if known.is_empty() {
-                format!("it has no {what} at all: add `{what}s:`")
+                let section = if what == "channel" { "notify".to_owned() } else { format!("{what}s") };
+                format!("it has no {what} at all: add `{section}:`")
             } else {
                 format!("it has: {}", known.join(", "))
             };
@@ -214,12 +225,7 @@ fn cannot(native: &Native) -> Option<(String, &'static str)> {
             "tables go into their own database, and not into another place".into(),
             "leave `tables` or `into` out",
         ),
-        Native::Rotate { .. } | Native::Redis { .. } => {
-            (format!("`{name}` cannot be executed yet"), NOT_YET)
-        }
-        Native::Notify { .. } => {
-            ("`notify` cannot be executed: muster.yaml has nowhere to send to".into(), NOT_YET)
-        }
+        Native::Rotate { .. } => (format!("`{name}` cannot be executed yet"), NOT_YET),
         _ => return None,
     })
 }

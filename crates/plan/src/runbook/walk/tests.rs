@@ -33,14 +33,21 @@ fn walk(texts: &[(&str, &str)]) -> Walk {
 fn through(walk: &Walk, end: impl Fn(&ScriptStep) -> Option<String>) -> Vec<String> {
     let (mut known, mut told) = (Known { run: "r1".into(), ..Known::default() }, Vec::new());
     for _ in 0..50 {
-        match walk.next(&known) {
-            Next::Done => return told,
+        let mut next = walk.next(&known);
+        if let Next::Group(group) = next {
+            next = group.lanes.into_iter().next().unwrap();
+        }
+        match next {
+            Next::Group(_) | Next::Done => return told,
             Next::Impossible { step, error } => {
                 told.push(format!("{}! {}", step.id, error.error));
                 return told;
             }
             Next::Step(step) => {
-                assert_eq!(walk.next(&known), Next::Step(step.clone()), "the same knowledge, the same step");
+                if step.beside.is_none() {
+                    let again = walk.next(&known);
+                    assert_eq!(again, Next::Step(step.clone()), "the same knowledge, the same step");
+                }
                 told.push(format!("{}: {}", step.id, step.deed.lines().join("; ")));
                 let output = end(&step);
                 let is_skipped = output.is_none();
@@ -197,4 +204,59 @@ fn what_cannot_be_executed_is_named_with_its_line() {
             "11: `components.database.pathh` is not in muster.yaml (environment prod)",
         ]
     );
+}
+
+fn done(known: &mut Known, id: &str, output: &str, is_skipped: bool) {
+    known.steps.insert(id.into(), Finished { is_skipped, output: output.into(), is_cut: false });
+}
+
+#[test]
+fn a_group_holds_what_is_next_in_each_lane_that_is_not_at_its_end() {
+    let text = "```muster\nid: all\nparallel:\n  at_once: 3\n  steps:\n  - {id: a, exec: ls}\n  - {id: b, exec: df}\n  - {id: both, parallel: [{id: c, exec: uptime}]}\n```\n";
+    let walk = walk(&[("a.md", text)]);
+    let mut known = Known::default();
+    let lanes = |known: &Known| match walk.next(known) {
+        Next::Group(group) => {
+            assert_eq!((group.id.as_str(), group.at_once), ("all", 3));
+            let id = |lane: &Next| if let Next::Step(step) = lane { step.id.clone() } else { String::new() };
+            group.lanes.iter().map(id).collect::<Vec<_>>()
+        }
+        _ => Vec::new(),
+    };
+    assert_eq!(lanes(&known), ["a", "b", "c"]);
+    done(&mut known, "b", "", false);
+    assert_eq!(lanes(&known), ["a", "c"]);
+    for id in ["a", "c"] {
+        done(&mut known, id, "", false);
+    }
+    assert_eq!(walk.next(&known), Next::Done);
+}
+
+#[test]
+fn the_undo_of_a_step_knows_what_it_has_printed_and_one_in_another_runbook_is_found() {
+    let outer = "```muster\nid: inner\nrun: {runbook: y.md, with: {which: red}}\n```\n";
+    let inner = "```muster\nid: which\nask: which?\n```\n```bash {name=one, class=idempotent, undo=\"back {{ steps.one.output }} {{ answers.which }}\"}\ngo\n```\n```bash {name=two, class=idempotent}\ngo\n```\n";
+    let walk = walk(&[("a.md", outer), ("y.md", inner)]);
+    let mut known = Known::default();
+    done(&mut known, "inner/one", "seven", false);
+    let Some(Next::Step(undo)) = walk.undo("inner/one", &known) else { panic!("there is one") };
+    assert_eq!((undo.id.as_str(), undo.deed.lines()), ("inner/one.undo", vec!["back seven red".to_owned()]));
+    assert_eq!(walk.undo("inner/two", &known), None);
+    // What failed has printed nothing that could be relied on.
+    let failed = walk.undo("inner/one", &Known::default());
+    assert!(matches!(failed, Some(Next::Impossible { .. })), "{failed:?}");
+    assert!(walk.ids().contains(&"inner/one.undo".to_owned()));
+}
+
+#[test]
+fn what_ends_something_is_impossible_until_every_export_has_happened() {
+    let text = "---\ntitle: x\nincident: security\n---\n```bash {name=logs, class=evidence}\ntrue\n```\n```bash {name=end, class=idempotent}\nsudo docker compose stop api\n```\n";
+    let mut source = source(&[("a.md", "")]);
+    source.texts.insert("a.md".into(), text.into());
+    let walk = Walk::new(&source, &platform(), "prod").unwrap();
+    let mut known = Known::default();
+    done(&mut known, "logs", "", true);
+    assert!(matches!(walk.next(&known), Next::Impossible { .. }), "a skipped export is none");
+    done(&mut known, "logs", "", false);
+    assert!(matches!(walk.next(&known), Next::Step(step) if step.id == "end"));
 }
