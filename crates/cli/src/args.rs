@@ -2,6 +2,7 @@
 
 mod copies;
 mod recovery;
+mod repair;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use muster_types::Span;
 pub(crate) use self::{
     copies::{CopyArgs, RecoverArgs},
     recovery::{FailoverArgs, RescueArgs, RestoreArgs, ResumeArgs, RunArgs, UnsealArgs},
+    repair::{QuarantineArgs, RepairArgs},
 };
 
 /// Disaster recovery that is proven before it is needed.
@@ -76,6 +78,10 @@ pub(crate) enum Command {
     Rescue(RescueArgs),
     /// Make a standby the primary of a PostgreSQL cluster, after the old primary is kept out
     Failover(FailoverArgs),
+    /// Look for damage in a running PostgreSQL server, or mend indexes, tables and statistics of it
+    Repair(RepairArgs),
+    /// Set corrupt rows of a PostgreSQL table aside, so that they can be put back as they were
+    Quarantine(QuarantineArgs),
     /// Run a runbook, or a scenario of any Markdown document, step by step
     Run(RunArgs),
     /// Continue a run that was interrupted, has failed or waits

@@ -16,8 +16,10 @@ mod list;
 mod pin;
 pub(crate) mod prove;
 mod prune;
+pub(crate) mod quarantine;
 mod reach;
 mod recover;
+pub(crate) mod repair;
 pub(crate) mod rescue;
 pub(crate) mod restore;
 mod resume;
@@ -60,6 +62,8 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Restore(args) => restore::run(global, args),
         Command::Rescue(args) => rescue::run(global, args),
         Command::Failover(args) => failover::run(global, args),
+        Command::Repair(args) => repair::run(global, args),
+        Command::Quarantine(args) => quarantine::run(global, args),
         Command::Run(args) => run::run(global, args),
         Command::Resume(args) => resume::run(global, args),
         Command::Runs(args) => runs::run(global, args),

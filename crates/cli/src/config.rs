@@ -213,6 +213,7 @@ pub fn load(options: &LoadOptions, environment: &dyn Environment) -> Result<Load
         }
     }
     paths::make_absolute(&mut platform, &found.folder);
+    give_components(&mut platform);
     let state_dir = platform.state.clone().unwrap_or_else(|| match &choice.file {
         None => found.folder.join(STATE),
         // Journals, locks and kept data of two environments have nothing to do with each other.
@@ -264,6 +265,15 @@ fn take_secrets(component: &mut Component, missing: Option<MissingSecret>) {
             etcd.secret_missing = missing;
         }
         Component::Sqlite(_) | Component::Files(_) | Component::Kubernetes(_) => {}
+    }
+}
+
+/// Gives each check the component that it asks, with its login.
+fn give_components(platform: &mut Platform) {
+    let components = &platform.components;
+    for check in platform.checks.values_mut() {
+        let asked = check.asks().and_then(|(_, name)| components.get(name));
+        check.component = asked.cloned().map(Box::new);
     }
 }
 

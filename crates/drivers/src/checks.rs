@@ -1,5 +1,5 @@
-//! Observes one thing and judges its conditions: http, tcp, tls, dns, command, container, sqlite,
-//! disk, file, prometheus, statuspage.
+//! Observes one thing and judges its conditions: http, tcp, tls, dns, command, container, sqlite, disk, file, prometheus,
+//! statuspage, and the servers of components: sql, redis, vault, etcd.
 //!
 //! A [`Check`] of the configuration comes in; a [`CheckResult`] leaves, which says what was found and why it failed.
 //! A failed observation (refused, timed out, not text) is a result too, never an error: a check that cannot look has
@@ -24,6 +24,7 @@ mod http;
 mod many;
 mod prometheus;
 mod roots;
+mod server;
 mod sqlite;
 mod tcp;
 mod tls;
@@ -48,6 +49,26 @@ pub use many::run_all;
 
 /// The keys of a check that say what is looked at; exactly one is given.
 pub const KINDS: &[&str] = &[
+    "http",
+    "tcp",
+    "tls",
+    "dns",
+    "command",
+    "tool",
+    "container",
+    "sqlite",
+    "disk",
+    "file",
+    "prometheus",
+    "statuspage",
+    "sql",
+    "redis",
+    "vault",
+    "etcd",
+];
+
+/// Those of them that name a place by themselves; the others name a component, and with it one place in each environment.
+pub const PLACES: &[&str] = &[
     "http",
     "tcp",
     "tls",
@@ -113,6 +134,7 @@ enum Target<'a> {
     File(&'a Path),
     Prometheus(&'a muster_types::config::PrometheusCheck, &'a Check),
     Statuspage(&'a str, &'a Check),
+    Server(server::Asked<'a>),
 }
 
 /// What a kind has to be judged by.
@@ -152,6 +174,15 @@ pub fn validate(check: &Check) -> Result<(), CheckConfigError> {
         Target::Prometheus(asked, check) => prometheus::validate(asked, check)?,
         Target::Command(argv) if argv.first().is_none_or(String::is_empty) => {
             return Err(wrong("the command is empty", "", "give a program and its arguments as a list"));
+        }
+        Target::Server(asked) => {
+            if let Some(why) = server::misfit(&asked) {
+                let hint = match asked.kind {
+                    "sql" => "name a component of kind `postgres` or `sqlite`".to_owned(),
+                    kind => format!("name a component of kind `{kind}`"),
+                };
+                return Err(wrong(&why, asked.name, &hint));
+            }
         }
         Target::Command(_) | Target::Sqlite(_) | Target::Disk(_) => {}
     }
@@ -280,6 +311,7 @@ impl Look<'_> {
             Target::File(path) => file::observe(path, self, watcher),
             Target::Prometheus(asked, check) => prometheus::observe(asked, check, self, watcher),
             Target::Statuspage(url, check) => http::observe(url, check, self, watcher),
+            Target::Server(asked) => server::observe(asked, self, watcher),
         }?;
         seen.at = self.at;
         Ok(seen)
@@ -356,6 +388,13 @@ impl Target<'_> {
                 of("an sqlite", &[], &["[BODY]", "[RESPONSE_TIME]"])
             }
             Self::Sqlite(_) => of("an sqlite", &["[BODY] == ok"], &["[BODY]", "[RESPONSE_TIME]"]),
+            Self::Server(asked) => {
+                let (kind, defaults) = SERVERS
+                    .iter()
+                    .find(|(key, ..)| *key == asked.kind)
+                    .map_or(("an sql", &[][..]), |(_, kind, defaults)| (*kind, *defaults));
+                of(kind, defaults, &["[BODY]", "[RESPONSE_TIME]"])
+            }
             Self::Disk(_) => of("a disk", &["[BODY].free_percent >= 10"], &["[BODY]", "[RESPONSE_TIME]"]),
             Self::File(_) => of("a file", &[], &["[AGE]", "[BODY]", "[RESPONSE_TIME]"]),
             Self::Prometheus(asked, _) if asked.query.is_some() => of("a prometheus", &[], HTTP),
@@ -382,6 +421,11 @@ impl Target<'_> {
                 "query",
                 "say what it must give, like `conditions: [\"[BODY] >= 1\"]`",
             ),
+            Self::Server(_) => (
+                "a query of your own needs a condition",
+                "query",
+                "say what the query must give, like `conditions: [\"[BODY] >= 1\"]`",
+            ),
             _ => (
                 "a query of your own needs a condition",
                 "sql",
@@ -390,6 +434,23 @@ impl Target<'_> {
         }
     }
 }
+
+/// What must hold of a component's server where the check does not say: its key, `an etcd`, the conditions.
+const SERVERS: &[(&str, &str, &[&str])] = &[
+    // Beyond 95 % the next write may be refused; a cluster in `fail` answers PING as if nothing were wrong.
+    (
+        "redis",
+        "a redis",
+        &[
+            "[BODY].ping == PONG",
+            "[BODY].memory_percent < 95",
+            "[BODY].cluster != fail",
+            "[BODY].link != down",
+        ],
+    ),
+    ("vault", "a vault", &["[BODY].initialized == true", "[BODY].sealed == false"]),
+    ("etcd", "an etcd", &["[BODY].quorum == true", "len([BODY].alarms) == 0"]),
+];
 
 /// What an answer over HTTP has.
 const HTTP: &[&str] = &["[STATUS]", "[BODY]", "[RESPONSE_TIME]", "[CONNECTED]", "[CERTIFICATE_EXPIRATION]"];
@@ -408,6 +469,10 @@ fn target(check: &Check) -> Result<Target<'_>, CheckConfigError> {
         check.file.as_deref().map(|path| ("file", Target::File(path))),
         check.prometheus.as_ref().map(|asked| ("prometheus", Target::Prometheus(asked, check))),
         check.statuspage.as_deref().map(|url| ("statuspage", Target::Statuspage(url, check))),
+        check.sql.as_ref().map(|sql| ("sql", server("sql", &sql.component, Some(&sql.query), check))),
+        check.redis.as_deref().map(|name| ("redis", server("redis", name, None, check))),
+        check.vault.as_deref().map(|name| ("vault", server("vault", name, None, check))),
+        check.etcd.as_deref().map(|name| ("etcd", server("etcd", name, None, check))),
     ]
     .into_iter()
     .flatten()
@@ -422,6 +487,10 @@ fn target(check: &Check) -> Result<Target<'_>, CheckConfigError> {
             Err(wrong("more than one thing is looked at", second, "make a check of its own for each"))
         }
     }
+}
+
+fn server<'a>(kind: &'static str, name: &'a str, query: Option<&'a str>, check: &'a Check) -> Target<'a> {
+    Target::Server(server::Asked { kind, name, component: check.component.as_deref(), query })
 }
 
 fn conditions(check: &Check, target: Target<'_>) -> Result<Vec<Condition>, CheckConfigError> {

@@ -16,8 +16,8 @@
 //! Read next: `live` for who looks on, `capture` for the bound and the masking; [`crate::services`] and [`crate::checks`] for the callers.
 
 mod capture;
-mod stream;
 mod live;
+mod stream;
 
 use std::{
     fs::File,

@@ -2,7 +2,7 @@
 //!
 //! The engine calls these in the order of a plan. A driver knows one kind and its versions; it reads the source, and
 //! changes it only in [`ComponentDriver::swap`], [`ComponentDriver::detach`], [`ComponentDriver::insert_rows`],
-//! [`ComponentDriver::restore_tables`] and [`ComponentDriver::return_tables`].
+//! [`ComponentDriver::restore_tables`], [`ComponentDriver::return_tables`] and through [`ComponentDriver::repairs`].
 //!
 //! A driver never chooses (no "latest", no default target), never writes the journal, never prints.
 
@@ -35,6 +35,7 @@ use crate::{
     look::{Attachments, Look, Preparation},
     postgres::PostgresDriver,
     redis::RedisDriver,
+    repair::Repairs,
     rescue::{Inserted, RowInsertion, RowSearch, no_rows},
     server::{ServerPlaces, Told},
     sqlite::SqliteDriver,
@@ -377,12 +378,33 @@ pub trait ComponentDriver: Send + Sync {
         Err(DriverError::new(Kind::Input, "only components of kind `redis` take commands"))
     }
 
+    /// Returns what mends the component's running server, and sets rows of it aside, where the kind knows how.
+    fn repairs(&self) -> Option<&dyn Repairs> {
+        None
+    }
+
     /// Executes SQL on the source and returns the rows of its answer: a line each, columns divided by `|`.
     ///
     /// # Errors
     /// `Input`: a kind without SQL, or it is refused. `Unavailable`: the source does not answer.
     fn query(&self, _sql: &str, _watcher: &dyn Watcher) -> Result<String, DriverError> {
         Err(DriverError::new(Kind::Input, "only components of kind `postgres` and `sqlite` know SQL"))
+    }
+
+    /// Asks the source for one value by SQL, which may only read; SQL's null is `None`.
+    ///
+    /// # Errors
+    /// `Input`: a kind without SQL, more than one value, or it is refused. `Unavailable`: the source does not answer.
+    fn one_value(&self, _sql: &str, _watcher: &dyn Watcher) -> Result<Option<String>, DriverError> {
+        Err(DriverError::new(Kind::Input, "only components of kind `postgres` and `sqlite` know SQL"))
+    }
+
+    /// Asks the running server how it stands, as an object of JSON for conditions. Reads only.
+    ///
+    /// # Errors
+    /// `Input`: a kind that is not asked so. `Unavailable`: the server does not answer.
+    fn standing(&self, _watcher: &dyn Watcher) -> Result<serde_json::Value, DriverError> {
+        Err(DriverError::new(Kind::Input, "only components of kind `redis`, `vault` and `etcd` are asked so"))
     }
 
     /// Fails when a process has one of the component's files open; names the processes.

@@ -213,6 +213,10 @@ impl ComponentDriver for EtcdDriver {
         Ok(look::look(&self.component, watcher))
     }
 
+    fn standing(&self, _watcher: &dyn Watcher) -> Result<serde_json::Value, DriverError> {
+        look::standing(&self.component)
+    }
+
     fn open_source(
         &self,
         method: Method,

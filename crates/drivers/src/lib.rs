@@ -20,6 +20,7 @@ pub mod notify;
 pub mod postgres;
 pub mod processes;
 pub mod redis;
+pub mod repair;
 pub mod rescue;
 mod scratch;
 pub mod server;

@@ -8,7 +8,7 @@
 //! repository ─► files ─► prepare ─► scratch server ─► verified ─► swap
 //! ```
 //!
-//! The server is only read, but for `rescue` and `tables`: a temporary slot keeps the log while a backup runs, and ends with its session.
+//! The server is only read, but for `rescue`, `tables`, `repair` and `quarantine`: a temporary slot keeps the log while a backup runs, and ends with its session.
 //!
 //! Read next: `wire` for the connection, `source` for the backup, `verify` for the proof, `logical` for dumps, `rescue` for rows, `tables`
 //! for whole tables.
@@ -24,8 +24,10 @@ mod look;
 mod lsn;
 mod manifest;
 mod place;
+mod quarantine;
 mod ready;
 mod refusal;
+mod repair;
 mod replay;
 mod rescue;
 mod role;
@@ -74,6 +76,7 @@ use crate::{
     failover::{Closed, PromotedMember},
     files::FilesDriver,
     look::{Attachments, Look, Preparation},
+    repair::Repairs,
     rescue::{Inserted, RowInsertion, RowSearch},
     server::ServerPlaces,
     swap,
@@ -327,12 +330,26 @@ impl ComponentDriver for PostgresDriver {
         Some(self)
     }
 
+    fn repairs(&self) -> Option<&dyn Repairs> {
+        Some(self)
+    }
+
     fn query(&self, sql: &str, watcher: &dyn Watcher) -> Result<String, DriverError> {
         let mut connection = Connection::open(&self.address, Purpose::Sql, watcher)?;
         let line = |row: Vec<Option<String>>| {
             row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("|")
         };
         Ok(connection.query(sql, watcher)?.into_iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn one_value(&self, sql: &str, watcher: &dyn Watcher) -> Result<Option<String>, DriverError> {
+        let mut connection = Connection::open(&self.address, Purpose::Sql, watcher)?;
+        // A query whose asker has gone away ends by itself. (Its end is not waited for here.)
+        connection.query("SET client_connection_check_interval = '1s'", watcher)?;
+        connection.query("SET default_transaction_read_only = on", watcher)?;
+        // One statement only: a second one could make it writable again.
+        connection.parse(sql, watcher)?;
+        connection.value(sql, watcher)
     }
 
     fn check_rows(

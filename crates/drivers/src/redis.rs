@@ -242,6 +242,10 @@ impl ComponentDriver for RedisDriver {
         look::look(&request, watcher)
     }
 
+    fn standing(&self, watcher: &dyn Watcher) -> Result<serde_json::Value, DriverError> {
+        look::standing(&self.address, watcher)
+    }
+
     fn open_source(
         &self,
         _method: Method,

@@ -109,6 +109,18 @@ impl ComponentDriver for VaultDriver {
         look::look(&self.component, watcher)
     }
 
+    fn standing(&self, _watcher: &dyn Watcher) -> Result<serde_json::Value, DriverError> {
+        let status = Server::new(&self.component)?.status()?;
+        Ok(serde_json::json!({
+            "initialized": status.is_initialised,
+            "sealed": status.is_sealed,
+            "standby": status.is_standby,
+            "version": status.version,
+            "storage": status.storage,
+            "cluster_id": status.cluster_id,
+        }))
+    }
+
     fn open_source(
         &self,
         method: Method,

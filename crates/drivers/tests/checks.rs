@@ -14,6 +14,8 @@ mod disks;
 mod names;
 #[path = "checks/prometheus.rs"]
 mod prometheus;
+#[path = "checks/servers.rs"]
+mod servers;
 
 use std::{
     io::{Read, Write},

@@ -131,7 +131,10 @@ fn a_log_is_read_whole_where_it_is_named_and_kinds_say_what_they_do_not_have() {
     let without = open("api", &service("true", "true", "exit 1")).unwrap();
     let error = without.logs(None, &mut Vec::new(), &Unwatched).unwrap_err();
     assert_eq!(error.to_string(), "cannot read the log of service `api`: it does not say where that is");
-    assert_eq!(without.rollback(&Unwatched).unwrap_err().to_string(), "cannot roll back a service of this kind");
+    assert_eq!(
+        without.rollback(&Unwatched).unwrap_err().to_string(),
+        "cannot roll back a service of this kind"
+    );
     let inside = without.exec(&["ls".to_owned()], &Unwatched).unwrap_err();
     assert_eq!(inside.to_string(), "cannot run a command inside a service of this kind");
     let error = without.change(ServiceChange::Clean, &Unwatched).unwrap_err();

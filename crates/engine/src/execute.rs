@@ -8,6 +8,7 @@
 mod actions;
 mod copy;
 mod failover;
+mod repair;
 mod rescue;
 pub(crate) mod tables;
 
@@ -197,7 +198,10 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
             // Beside a backup, but neither beside another rescue nor beside a restore.
             Action::InsertRows { component, .. }
             | Action::ReplaceTables { component, .. }
-            | Action::ReturnTables { component, .. } => {
+            | Action::ReturnTables { component, .. }
+            | Action::Mend { component, .. }
+            | Action::Quarantine { component, .. }
+            | Action::EndQuarantine { component, .. } => {
                 want(format!("component-{component}"), false);
                 want(format!("rescue-{component}"), true);
             }

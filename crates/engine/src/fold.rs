@@ -93,6 +93,8 @@ fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> Ru
         rescue: None,
         tables: None,
         failover: None,
+        repair: None,
+        quarantine: None,
         checks: Vec::new(),
         warnings: Vec::new(),
         notes: plan.notes.clone(),
@@ -154,6 +156,8 @@ fn apply(record: &mut RunRecord, event: &Event) {
         What::ReplicaPromoted { promoted } => {
             report.failover.get_or_insert_default().replica = Some(promoted.clone());
         }
+        What::Repair { what } => report.repair.get_or_insert_default().take(what),
+        What::Quarantined { done } => report.quarantine = Some((**done).clone()),
         What::Script { what } => script::apply(report, event.at, what),
         What::Checked { result } => report.checks.push(result.clone()),
         What::RunEnded { outcome } => {

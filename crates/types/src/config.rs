@@ -367,6 +367,21 @@ pub struct Check {
     /// The containers of a Compose service: whether they run, are healthy and stay up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerCheck>,
+    /// A component of kind `postgres` or `sqlite`, and a query that gives one value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlCheck>,
+    /// A component of kind `redis`: whether its server answers, has room and its cluster is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<String>,
+    /// A component of kind `vault`: whether it is initialised and open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<String>,
+    /// A component of kind `etcd`: whether its members agree, and what it warns of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<String>,
+    /// The component that one of these four names, with its login. Never written.
+    #[serde(skip)]
+    pub component: Option<Box<Component>>,
     /// A program that must be there: `docker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
@@ -397,6 +412,31 @@ pub struct Check {
     /// The longest body or output that is read. Default: 1MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_limit: Option<ByteSize>,
+}
+
+impl Check {
+    /// Returns the component that it asks, with the key that names it.
+    pub fn asks(&self) -> Option<(&'static str, &str)> {
+        let sql = self.sql.as_ref().map(|sql| &sql.component);
+        [
+            ("sql", sql),
+            ("redis", self.redis.as_ref()),
+            ("vault", self.vault.as_ref()),
+            ("etcd", self.etcd.as_ref()),
+        ]
+        .into_iter()
+        .find_map(|(key, name)| Some((key, name?.as_str())))
+    }
+}
+
+/// A component and a query that gives one value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlCheck {
+    /// The component, of kind `postgres` or `sqlite`.
+    pub component: String,
+    /// The query. It may only read.
+    pub query: String,
 }
 
 /// A name that is asked of a name server.

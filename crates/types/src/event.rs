@@ -15,6 +15,8 @@ use crate::{
     facts::ProofFact,
     failover::{Fenced, Promoted, PromotedReplica},
     plan::{KeptData, Plan, StepClass},
+    quarantine::QuarantineDone,
+    repair::RepairEvent,
     rescue::RowsFound,
     tables::TablesDone,
     wal::Replayed,
@@ -135,6 +137,16 @@ pub enum What {
         /// Which, and in which way.
         promoted: PromotedReplica,
     },
+    /// Something of a repair.
+    Repair {
+        /// What.
+        what: Box<RepairEvent>,
+    },
+    /// Rows were set aside, or put back.
+    Quarantined {
+        /// Which, and where they are kept as they were.
+        done: Box<QuarantineDone>,
+    },
     /// A swap kept the old data.
     DataKept {
         /// What and where.
@@ -204,6 +216,8 @@ impl What {
             | Self::Fenced { .. }
             | Self::Promoted { .. }
             | Self::ReplicaPromoted { .. }
+            | Self::Repair { .. }
+            | Self::Quarantined { .. }
             | Self::RunEnded { .. } => {}
         }
     }

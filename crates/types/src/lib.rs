@@ -19,6 +19,8 @@ pub mod measured;
 pub mod objective;
 pub mod place;
 pub mod plan;
+pub mod quarantine;
+pub mod repair;
 pub mod report;
 pub mod rescue;
 pub mod script;

@@ -16,6 +16,8 @@ use crate::{
     config::Assertion,
     failover::{Fence, Way},
     objective::ObjectiveRow,
+    quarantine::CountedMark,
+    repair::{DamageScope, Mending},
     rescue::{RowSelection, TriggerUse},
     script::ScriptSource,
     wal::{LineId, Lsn, Replay},
@@ -45,6 +47,10 @@ pub enum Verb {
     Copy,
     /// Make a standby the primary.
     Failover,
+    /// Mend indexes and tables of a running server.
+    Repair,
+    /// Set corrupt rows aside, or put them back.
+    Quarantine,
     /// Run a runbook.
     Run,
 }
@@ -63,6 +69,8 @@ impl Verb {
             Self::Rescue => "rescue",
             Self::Copy => "copy",
             Self::Failover => "failover",
+            Self::Repair => "repair",
+            Self::Quarantine => "quarantine",
             Self::Run => "run",
         }
     }
@@ -374,6 +382,50 @@ pub enum Action {
         component: String,
         /// The member.
         member: String,
+    },
+    /// Looks for damage in parts of a running server. After a repair, damage fails the step.
+    FindDamage {
+        /// The component.
+        component: String,
+        /// What is looked at.
+        scope: DamageScope,
+        /// Whether it is the look after the repair.
+        is_after: bool,
+    },
+    /// Keeps the definitions of indexes in a file, after their tables were read to the end.
+    KeepDefinitions {
+        /// The component.
+        component: String,
+        /// The indexes, as SQL needs them.
+        indexes: Vec<String>,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Executes one statement that mends something.
+    Mend {
+        /// The component.
+        component: String,
+        /// What.
+        mending: Mending,
+    },
+    /// Copies rows into a schema of their own, then marks them or moves them out, in one transaction.
+    Quarantine {
+        /// The component.
+        component: String,
+        /// The schema.
+        schema: String,
+        /// Each table; the others depend on the first.
+        marks: Vec<CountedMark>,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Puts rows back that a quarantine has kept, but for those that were changed since.
+    EndQuarantine {
+        /// The component.
+        component: String,
+        /// The schema.
+        schema: String,
     },
     /// Runs a check, until it passes or the time is over.
     Check {

@@ -13,6 +13,8 @@ use crate::{
     failover::Failover,
     objective::{ObjectiveRow, Verdict},
     plan::{Mode, StepClass, Verb},
+    quarantine::QuarantineDone,
+    repair::RepairReport,
     rescue::Rescue,
     tables::TablesDone,
     wal::Replayed,
@@ -61,6 +63,12 @@ pub struct RunReport {
     /// The failover that it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
+    /// The repair that it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<RepairReport>,
+    /// Rows that it has set aside, or put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<QuarantineDone>,
     /// Checks that it ran.
     pub checks: Vec<CheckResult>,
     /// Warnings.

@@ -40,7 +40,10 @@ pub(super) fn run(global: &Global, args: &ResumeArgs) -> Result<Answer, Failure>
     })?;
     let world = app::open_world_with_copies(loaded, record.plan.from.as_deref())?;
     let progress = Progress::new(global.quiet || global.json);
-    if matches!(record.plan.verb, Verb::Restore | Verb::Undo | Verb::Prune | Verb::Rescue) {
+    if matches!(
+        record.plan.verb,
+        Verb::Restore | Verb::Undo | Verb::Prune | Verb::Rescue | Verb::Repair | Verb::Quarantine
+    ) {
         let question = format!("this continues the {} of run {}", record.plan.verb.word(), record.report.run);
         confirm(args.yes, &question, record.plan.verb.word())?;
     }

@@ -83,7 +83,7 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
     for (section, one, keys) in [
         ("components", "component", CONNECTIONS),
         ("services", "service", &["compose", "systemd", "kubernetes", "command"][..]),
-        ("checks", "check", muster_drivers::checks::KINDS),
+        ("checks", "check", muster_drivers::checks::PLACES),
         ("notify", "channel", &["http", "command"][..]),
     ] {
         let named = shared.get(&[section]).map(Node::entries).unwrap_or_default();
@@ -98,7 +98,7 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
             || (path.first().is_some_and(|first| {
                 ["components", "checks", "services", "notify"].contains(&first.as_str())
             }) && path.get(2).is_some_and(|key| {
-                muster_drivers::checks::KINDS.contains(&key.as_str())
+                muster_drivers::checks::PLACES.contains(&key.as_str())
                     || ["compose", "systemd", "kubernetes", "headers"].contains(&key.as_str())
                     || CONNECTIONS.contains(&key.as_str())
             }));

@@ -19,6 +19,8 @@ pub(super) fn done(report: &RunReport) -> String {
         report.rescue.as_ref().map(rescue),
         report.tables.as_ref().map(tables),
         report.failover.as_ref().map(failover),
+        report.repair.as_ref().map(super::repair::repair),
+        report.quarantine.as_ref().map(super::repair::quarantine),
     ];
     parts.into_iter().flatten().collect()
 }

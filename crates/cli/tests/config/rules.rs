@@ -32,6 +32,29 @@ fn names_that_do_not_exist_are_refused() {
 }
 
 #[test]
+fn a_check_asks_a_component_that_exists_and_is_of_its_kind() {
+    let checks = "checks:\n  cache: {redis: databas}\n  rows: {sql: {component: databas, query: select 1}, conditions: [\"[BODY] == 1\"]}\n  \
+        seal: {vault: database}\n";
+    let error = whole(checks).refused();
+    shows(
+        &error,
+        "muster.yaml:10:18",
+        "databas",
+        "there is no component `databas`",
+        "did you mean `database`?",
+    );
+    shows(
+        &error,
+        "muster.yaml:11:27",
+        "databas",
+        "there is no component `databas`",
+        "did you mean `database`?",
+    );
+    shows(&error, "muster.yaml:12:17", "database", "is of kind `sqlite`", "name a component of kind `vault`");
+    assert_eq!(error.findings.len(), 3);
+}
+
+#[test]
 fn a_name_with_other_characters_is_refused() {
     let error = whole("  \"../etc\": {kind: files, paths: [/srv/u], backup: {every: 1h}}\n").refused();
     shows_only(&error, "muster.yaml:9:3", "\"../etc\"", "cannot name a component", "letters, digits");

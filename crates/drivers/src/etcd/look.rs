@@ -82,6 +82,28 @@ fn look_at_server(component: &EtcdComponent, look: &mut Look) -> Result<(), Driv
     Ok(())
 }
 
+/// Says how the cluster stands, for checks.
+pub(super) fn standing(component: &EtcdComponent) -> Result<serde_json::Value, DriverError> {
+    let api = Api::open(component)?;
+    let status = api.status()?;
+    // Without a leader nobody answers what all must agree on.
+    let members = if status.leader.is_some() { api.members()? } else { Vec::new() };
+    let healthy = members.iter().filter(|member| state(component, member) == HEALTHY).count();
+    // That somebody leads is one member's view; that the members agree is known when they have.
+    let quorum = status.leader.is_some() && api.revision().is_ok();
+    Ok(serde_json::json!({
+        "version": status.version,
+        "cluster_id": status.cluster_id,
+        "members": members.len(),
+        "healthy": healthy,
+        "needed": members.len() / 2 + 1,
+        "quorum": quorum,
+        "alarms": if quorum { api.alarms()? } else { Vec::new() },
+        "db_bytes": status.db_bytes,
+        "revision": status.revision,
+    }))
+}
+
 const HEALTHY: &str = "healthy";
 
 /// How a member is, by the best of its addresses.

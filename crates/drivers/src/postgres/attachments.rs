@@ -64,6 +64,16 @@ pub(super) fn list(
             format!("DROP ROLE {role};   -- and its lines in pg_hba.conf"),
         ],
     };
+    let sql =
+        format!("SELECT nspname FROM pg_namespace WHERE nspname ~ '^muster_quarantine{OF_RUN}$' ORDER BY 1");
+    for schema in connection.column(&sql, watcher)? {
+        // First: `DROP OWNED` would take it along.
+        let run = schema.trim_start_matches("muster_quarantine_").replace('_', "-");
+        left_to_you.insert(
+            0,
+            format!("DROP SCHEMA {schema} CASCADE;   -- rows as they were: `muster quarantine COMPONENT --undo {run}` needs it"),
+        );
+    }
     let sql = format!("SELECT datname FROM pg_database WHERE datname ~ '_before{OF_RUN}$' ORDER BY 1");
     left_to_you.extend(connection.column(&sql, watcher)?.into_iter().map(|name| {
         format!(

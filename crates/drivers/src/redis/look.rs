@@ -58,6 +58,37 @@ fn ask(request: &Request<'_>, look: &mut Look, watcher: &dyn Watcher) -> Result<
     Ok(())
 }
 
+/// Says how the server stands, for checks. Its run id tells which server has answered.
+pub(super) fn standing(address: &Address, watcher: &dyn Watcher) -> Result<serde_json::Value, DriverError> {
+    let mut connection = Connection::open(address, watcher)?;
+    let ping = connection.call(&["PING"], watcher)?.text().unwrap_or_default();
+    let info = status(&mut connection, watcher)?;
+    let cluster = if info.text("redis_mode") == "cluster" {
+        let text = connection.call(&["CLUSTER", "INFO"], watcher)?.text().unwrap_or_default();
+        Info::parse(&text).text("cluster_state").to_owned()
+    } else {
+        "none".to_owned()
+    };
+    let number = |name: &str| info.number(name).unwrap_or_default();
+    let (used, most) = (number("used_memory"), number("maxmemory"));
+    let link = if info.text("role") == "slave" { info.text("master_link_status") } else { "none" };
+    Ok(serde_json::json!({
+        "ping": ping,
+        "version": info.text("redis_version"),
+        "run_id": info.text("run_id"),
+        "role": info.text("role"),
+        "link": link,
+        "keys": info.keyspace().values().map(|keys| keys.all).sum::<u64>(),
+        "used_memory": used,
+        "maxmemory": most,
+        "memory_percent": used.saturating_mul(100).checked_div(most).unwrap_or_default(),
+        "refused_for_memory": !info.text("errorstat_OOM").is_empty(),
+        "rejected_connections": number("rejected_connections"),
+        "evicted_keys": number("evicted_keys"),
+        "cluster": cluster,
+    }))
+}
+
 fn role(info: &Info) -> String {
     match (info.text("redis_mode"), info.text("role")) {
         ("sentinel", _) => "Sentinel".into(),

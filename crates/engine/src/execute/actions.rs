@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use muster_drivers::{
-    checks,
+    DriverError, checks,
     component::{Verification, Verified},
     rescue::RowSearch,
     server::Told,
@@ -82,21 +82,23 @@ impl Executor<'_> {
             | Action::PromoteReplica { .. }
             | Action::SwitchClients { .. } => self.in_server(&step.action),
             Action::Swap { component, holder, moves } => self.swap(component, *holder, moves),
+            Action::FindDamage { .. }
+            | Action::KeepDefinitions { .. }
+            | Action::Mend { .. }
+            | Action::Quarantine { .. }
+            | Action::EndQuarantine { .. } => self.repair(&step.action),
             Action::Check { check, within } => self.check(check, *within),
             Action::RemoveScratch { path } => {
                 remove_tree(path).map_err(state_error("remove", path))?;
                 Ok(StepEffect::default())
             }
-            Action::Forget { .. } | Action::FreeSpace | Action::FreeWal { .. } | Action::SetPin { .. } => {
-                self.keep_house(&step.action)
-            }
+            Action::Forget { .. }
+            | Action::FreeSpace
+            | Action::FreeWal { .. }
+            | Action::SetPin { .. }
+            | Action::CopyTo { .. }
+            | Action::ThinCopy { .. } => self.keep_house(&step.action),
             Action::ReleaseKept { kept } => self.release(kept),
-            Action::CopyTo { copy, may_begin, is_mending, read_all } => {
-                let depth = if *read_all { CopyDepth::All } else { CopyDepth::Sample };
-                let may_replace = !is_mending;
-                self.copy_to(copy, CopyOptions { may_begin: *may_begin, may_replace, depth, dry_run: false })
-            }
-            Action::ThinCopy { copy, backups } => self.thin_copy(copy, backups),
         }
     }
 
@@ -126,7 +128,8 @@ impl Executor<'_> {
             Action::Promote { .. } => self.promote(action),
             Action::PromoteReplica { .. } => self.promote_replica(action),
             Action::SwitchClients { component, member } => self.switch_clients(component, member),
-            _ => self.tables(action),
+            Action::ReplaceTables { .. } | Action::ReturnTables { .. } => self.tables(action),
+            other => Err(not_here(other)),
         }
     }
 
@@ -153,7 +156,13 @@ impl Executor<'_> {
                 repo.set_pin(backup, *pin)?;
                 Ok(StepEffect::default())
             }
-            _ => Ok(StepEffect::default()),
+            Action::CopyTo { copy, may_begin, is_mending, read_all } => {
+                let depth = if *read_all { CopyDepth::All } else { CopyDepth::Sample };
+                let may_replace = !is_mending;
+                self.copy_to(copy, CopyOptions { may_begin: *may_begin, may_replace, depth, dry_run: false })
+            }
+            Action::ThinCopy { copy, backups } => self.thin_copy(copy, backups),
+            other => Err(not_here(other)),
         }
     }
 
@@ -419,6 +428,11 @@ impl Executor<'_> {
     }
 }
 
+/// An action that was handed to the wrong function must never look like one that was done.
+pub(super) fn not_here(action: &Action) -> EngineError {
+    DriverError::new(Kind::Bug, format!("this action is done elsewhere: {action:?}")).into()
+}
+
 fn refuse_damage(component: &str, backup: &BackupId, damage: &[String]) -> Result<(), EngineError> {
     if damage.is_empty() {
         return Ok(());
@@ -430,7 +444,7 @@ fn refuse_damage(component: &str, backup: &BackupId, damage: &[String]) -> Resul
     })
 }
 
-fn told(component: &str, told: Told) -> StepEffect {
+pub(super) fn told(component: &str, told: Told) -> StepEffect {
     let warnings = told.warnings.into_iter();
     StepEffect {
         summary: Some(told.summary).filter(|summary| !summary.is_empty()),

@@ -5,7 +5,7 @@
 use muster_drivers::checks;
 use muster_types::{
     Explain,
-    config::{Platform, Service},
+    config::{Check, Platform, Service},
 };
 
 use super::Rules;
@@ -46,6 +46,13 @@ impl Rules<'_> {
     ) {
         for (name, check) in &platform.checks {
             let path = ["checks", name.as_str()];
+            if let Some((key, component)) = check.asks() {
+                let at: &[&str] =
+                    if key == "sql" { &["checks", name, "sql", "component"] } else { &["checks", name, key] };
+                self.judge_reference("component", component, at, findings);
+            }
+            let asked = check.asks().and_then(|(_, component)| platform.components.get(component));
+            let check = &Check { component: asked.cloned().map(Box::new), ..check.clone() };
             if self.is_refused(&path) || resolved.is_missing(&path) {
                 continue;
             }
