@@ -1,6 +1,8 @@
 //! What can be said on the command line. Words only: what they mean is decided in `commands`.
 
+mod anew;
 mod copies;
+mod point;
 mod recovery;
 mod repair;
 
@@ -10,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use muster_types::Span;
 
 pub(crate) use self::{
+    anew::AnewArgs,
     copies::{CopyArgs, RecoverArgs},
+    point::{CleanArgs, PointArgs},
     recovery::{FailoverArgs, RescueArgs, RestoreArgs, ResumeArgs, RunArgs, UnsealArgs},
     repair::{QuarantineArgs, RepairArgs},
 };
@@ -249,9 +253,16 @@ pub(crate) struct DiagnoseArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person gives")]
 pub(crate) struct BackupArgs {
     /// Only these components. Default: all
     pub components: Vec<String>,
+    /// All components (the default)
+    #[arg(long, conflicts_with = "components")]
+    pub all: bool,
+    /// As close together in time as can be, under one label: `muster restore --all --to LABEL`
+    #[arg(long)]
+    pub together: bool,
     /// A name for the backup, such as `before-deploy-42`
     #[arg(long, value_name = "NAME")]
     pub label: Option<String>,
@@ -273,6 +284,9 @@ pub(crate) struct ListArgs {
     /// Look at this copy of the repository
     #[arg(long, value_name = "COPY")]
     pub from: Option<String>,
+    /// Leave out what was backed up from this time on (with zone), and say how much that is
+    #[arg(long, value_name = "TIME")]
+    pub compromised_since: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 //! Nothing is computed here that is not in the document.
 
 pub(crate) mod copies;
+pub(crate) mod point;
 pub(crate) mod repair;
 pub(crate) mod runbook;
 mod servers;
@@ -21,7 +22,7 @@ use muster_types::{
     facts::{Facts, ProofFact, ProofOutcome},
     objective::ObjectiveRow,
     place,
-    plan::{Action, Holder, Plan},
+    plan::{Action, Holder, Plan, Verb},
     report::{RunReport, StepState},
 };
 use serde_json::json;
@@ -70,6 +71,9 @@ pub(crate) fn plan(plan: &Plan) -> Answer {
             }
         }
     }
+    if plan.verb == Verb::Restore {
+        text.push_str(&point::shown(plan.point.as_deref()));
+    }
     for note in &plan.notes {
         push(&mut text, format_args!("note: {note}\n"));
     }
@@ -107,6 +111,7 @@ pub(crate) fn run(report: &RunReport) -> Answer {
             ),
         );
     }
+    text.push_str(&point::shown(report.point.as_ref()));
     text.push_str(&servers::done(report));
     text.push_str(&copies::came_to(report));
     text.push_str(&runbook::told(report));

@@ -14,6 +14,7 @@ use std::{
 use muster_repo::{Repo, source::Source};
 use muster_types::{
     Clock, Kind, Lsn,
+    anew::Anew,
     backup::{BackupRecord, Method, Witness},
     config::{Assertion, Component},
     event::Watcher,
@@ -214,6 +215,19 @@ pub trait ComponentDriver: Send + Sync {
         &self,
         _places: &[PathBuf],
         _how: Takeover,
+        _watcher: &dyn Watcher,
+    ) -> Result<Told, DriverError> {
+        Err(no_seal())
+    }
+
+    /// Initialises a new server for named people; `places` hold its newest backup, if there is one.
+    ///
+    /// # Errors
+    /// `Input`: the kind has no keys. `Conflict`: the server is not new.
+    fn start_anew(
+        &self,
+        _places: &[PathBuf],
+        _request: &Anew,
         _watcher: &dyn Watcher,
     ) -> Result<Told, DriverError> {
         Err(no_seal())

@@ -49,7 +49,7 @@ use muster_repo::{
     source::{Source, SourceError},
 };
 use muster_types::{
-    Clock, Explain, Kind,
+    Clock, Explain, Kind, Timestamp,
     backup::{BackupRecord, Method},
     config::RedisComponent,
     event::{Unwatched, Watcher},
@@ -85,6 +85,10 @@ pub(crate) const DESCRIPTION_FILE: &str = "0/server.json";
 /// How long a snapshot that the server makes for itself is waited for.
 const SNAPSHOT_WITHIN: Duration = Duration::from_mins(30);
 const PAUSE: Duration = Duration::from_millis(100);
+/// How many times the server has forked, for a snapshot or for anything else.
+const FORKS: &str = "total_forks";
+/// How exactly the moment of a snapshot is known.
+const PAUSE_FORK: Duration = Duration::from_millis(50);
 const COPY_BYTES: usize = 256 * 1024;
 
 /// The driver of one `redis` component.
@@ -155,9 +159,37 @@ impl RedisDriver {
         watcher.begin("wait for the server's snapshot", None);
         let mut second = Connection::open(&self.address, watcher)?;
         transfer::same_server(&self.address, info.text("run_id"), &transfer::status(&mut second, watcher)?)?;
-        let stream = RdbStream::begin(second, watcher)?;
+        let (stream, consistent_at) = self.stream(second, &mut control, (&info, consistent_at), watcher)?;
         let fingerprint = fingerprint(&info);
         Ok((stream, Begun { consistent_at, fingerprint, description, path: self.place() }))
+    }
+
+    /// Asks for the content, and says since when at the earliest it is what it is.
+    ///
+    /// A server may wait for seconds before it makes its snapshot, in case others want one too
+    /// (`repl-diskless-sync-delay`). While it has not forked, everything that it is told is still going to be in it.
+    fn stream(
+        &self,
+        second: Connection,
+        control: &mut Connection,
+        (info, mut consistent_at): (&Info, Timestamp),
+        watcher: &dyn Watcher,
+    ) -> Result<(RdbStream, Timestamp), DriverError> {
+        let forks = info.number(FORKS);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| RdbStream::begin(second, watcher));
+            while !waiting.is_finished() {
+                let now = self.clock.now();
+                match transfer::status(control, watcher) {
+                    Ok(info) if forks.is_some() && info.number(FORKS) == forks => consistent_at = now,
+                    // What was known before holds all the same; what is wrong is said by the stream.
+                    _ => break,
+                }
+                thread::sleep(PAUSE_FORK);
+            }
+            let stream = waiting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok((stream, consistent_at))
+        })
     }
 
     /// Copies the present content into a folder, durably; writers are held back as long as it takes.

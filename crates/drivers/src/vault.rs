@@ -12,8 +12,10 @@
 //! What is in a snapshot can be read only with the keys that people hold: Muster never keeps one. It never takes a lease
 //! and never lets a scratch server reach a network. Read next: `backup.rs`, `over.rs`, `proof.rs`.
 
+mod anew;
 mod archive;
 mod backup;
+mod known;
 mod look;
 mod over;
 mod proof;
@@ -28,6 +30,7 @@ use std::{
 use muster_repo::source::Source;
 use muster_types::{
     Clock, Kind,
+    anew::Anew,
     backup::Method,
     config::VaultComponent,
     event::Watcher,
@@ -167,6 +170,15 @@ impl ComponentDriver for VaultDriver {
             Some(place) => over::take_over(self, place, how, watcher),
             None => Ok(Told::default()),
         }
+    }
+
+    fn start_anew(
+        &self,
+        places: &[PathBuf],
+        request: &Anew,
+        watcher: &dyn Watcher,
+    ) -> Result<Told, DriverError> {
+        anew::start_anew(self, places, request, watcher)
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

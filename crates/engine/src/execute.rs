@@ -11,6 +11,7 @@ mod failover;
 mod repair;
 mod rescue;
 pub(crate) mod tables;
+mod together;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,7 @@ use muster_types::{
     report::{RunReport, StepState},
 };
 
+use self::together::Gate;
 use crate::{
     EngineError, carry, fold,
     lock::{self, Lock, Sharing},
@@ -54,7 +56,7 @@ pub fn execute(
         operator: world.operator.clone(),
         process: process::this(),
     };
-    let executor = Executor { world, run, plan, observer };
+    let executor = Executor { world, run, plan, observer, gate: Gate::default() };
     executor.emit(begun)?;
     let report = executor.run_steps(&BTreeSet::new());
     lock::bury(&world.locks(), run);
@@ -80,7 +82,7 @@ pub fn resume(world: &World, id: &str, observer: &dyn Observer) -> Result<RunRep
     // Read again under the locks: another resume may have been quicker.
     let _locks = acquire_locks(world, &run, &find()?.plan)?;
     let record = find()?;
-    let executor = Executor { world, run: &run, plan: &record.plan, observer };
+    let executor = Executor { world, run: &run, plan: &record.plan, observer, gate: Gate::default() };
     executor.emit(What::RunResumed { process: process::this() })?;
     let report = executor.run_steps(&finished(world, &record)?);
     lock::bury(&world.locks(), &run);
@@ -182,6 +184,7 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
             Action::Swap { component, .. }
             | Action::Unseal { component }
             | Action::TakeOver { component, .. }
+            | Action::StartAnew { component, .. }
             | Action::Fence { component, .. }
             | Action::Promote { component, .. }
             | Action::PromoteReplica { component, .. } => {
@@ -237,6 +240,7 @@ struct Executor<'a> {
     run: &'a RunId,
     plan: &'a Plan,
     observer: &'a dyn Observer,
+    gate: Gate,
 }
 
 impl Executor<'_> {
@@ -261,7 +265,12 @@ impl Executor<'_> {
         let mut groups: BTreeSet<&str> = BTreeSet::new();
         let mut is_interrupted = false;
         let mut has_swapped = self.plan.steps.iter().any(|step| is_swap(step) && finished.contains(&step.id));
+        let mut side_by_side = self.side_by_side(finished);
+        let mut taken: Vec<&Step> = Vec::new();
         for (index, step) in self.plan.steps.iter().enumerate().filter(|(_, s)| !finished.contains(&s.id)) {
+            if taken.iter().any(|one| one.id == step.id) {
+                continue;
+            }
             groups.insert(&step.group);
             let is_blocked = is_interrupted || failed_groups.contains(step.group.as_str());
             if is_blocked && self.must_start_again(step, has_swapped)? {
@@ -271,6 +280,18 @@ impl Executor<'_> {
             }
             if is_blocked && !step.always {
                 self.emit(skipped(step))?;
+                continue;
+            }
+            if side_by_side.iter().any(|one| one.id == step.id) {
+                // The first of them takes the others with it.
+                for (step, result) in side_by_side.iter().zip(self.run_together(&side_by_side)?) {
+                    groups.insert(&step.group);
+                    if let Err(kind) = result {
+                        failed_groups.insert(&step.group);
+                        is_interrupted |= kind == Kind::Interrupted || self.observer.is_cancelled();
+                    }
+                }
+                taken = std::mem::take(&mut side_by_side);
                 continue;
             }
             // Between two swaps the platform is a mixture: nobody stops it there.

@@ -3,6 +3,7 @@
 //! It never reads a clock or a source: what is not in an event is not in a report.
 
 mod measured;
+mod point;
 mod script;
 
 use std::collections::BTreeSet;
@@ -98,6 +99,7 @@ fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> Ru
         checks: Vec::new(),
         warnings: Vec::new(),
         notes: plan.notes.clone(),
+        point: plan.point.as_deref().cloned(),
         runbook: plan.script.as_deref().map(script::report),
     };
     RunRecord { report, plan: plan.clone(), process }
@@ -133,7 +135,12 @@ fn apply(record: &mut RunRecord, event: &Event) {
             }
         }
         What::Warning { message } => report.warnings.push(message.clone()),
-        What::BackupTaken { backup } => report.backups.push((**backup).clone()),
+        What::BackupTaken { backup } => {
+            report.backups.push((**backup).clone());
+            if report.verb == Verb::Backup {
+                report.point = report.point.take().map(|point| point::with(point, backup));
+            }
+        }
         What::ProofEnded { proof, .. } => report.proofs.push(proof.clone()),
         What::Replayed { replayed } => report.replays.push(replayed.clone()),
         What::RowsFound { found } => {

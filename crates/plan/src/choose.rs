@@ -22,6 +22,8 @@ pub enum RecoveryTarget {
     LatestProven,
     /// The newest backup that was consistent at or before this time, UTC.
     Before(Timestamp),
+    /// As [`Self::Before`], and where a log ends earlier its end; UTC. Nobody can write it: it is meant by other words.
+    NewestBefore(Timestamp),
     /// A backup's id (or its beginning), or its label.
     Named(String),
     /// A place in the log of a cluster.
@@ -108,7 +110,7 @@ pub fn choose<'a>(
                 component: component_owned,
                 wanted: "latest-proven".into(),
             }),
-        RecoveryTarget::Before(time) => {
+        RecoveryTarget::Before(time) | RecoveryTarget::NewestBefore(time) => {
             let reached: Vec<&Backup> =
                 backups.iter().copied().filter(|backup| backup.record.consistent_at <= *time).collect();
             if reached.is_empty() {

@@ -1,6 +1,6 @@
 //! Why no plan could be made. Nothing has been changed when one of these is returned.
 
-use muster_types::{Explain, Hint, Kind, Timestamp};
+use muster_types::{Explain, Hint, Kind, Span, Timestamp};
 
 /// Why no plan could be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +126,38 @@ pub enum PlanError {
         /// The time of the survey, UTC.
         now: Timestamp,
     },
+    /// A state that an intruder may have touched was asked for.
+    #[error("`{wanted}` {} after the compromise at {since}", .at.map_or("may lie".to_owned(), |at| format!("is the state of {at},")))]
+    Compromised {
+        /// What was asked for.
+        wanted: String,
+        /// The state that it holds, UTC, where that is known.
+        at: Option<Timestamp>,
+        /// The first moment that is not trusted, UTC.
+        since: Timestamp,
+    },
+    /// Nothing is old enough to be trusted.
+    #[error("no backup of `{component}` is from before the compromise at {since}")]
+    NoCleanBackup {
+        /// The component.
+        component: String,
+        /// The first moment that is not trusted, UTC.
+        since: Timestamp,
+    },
+    /// That all components fit together costs one of them more than it may lose.
+    #[error(
+        "to fit the others, `{component}` would go back to {would} although it could come back to {could}: more than its RPO of {rpo}"
+    )]
+    GivesUp {
+        /// The component.
+        component: String,
+        /// The newest state that it could have, UTC.
+        could: Timestamp,
+        /// The state that fits, UTC.
+        would: Timestamp,
+        /// What it may lose.
+        rpo: Span,
+    },
     /// The configuration has no such server.
     #[error("`{component}` has no member `{member}`")]
     UnknownMember {
@@ -218,6 +250,7 @@ impl Explain for PlanError {
             | Self::UnknownBackup { .. }
             | Self::NothingKept { .. }
             | Self::NotReached { .. }
+            | Self::NoCleanBackup { .. }
             | Self::OnlyBadBackups { .. } => Kind::NotFound,
             Self::AmbiguousBackup { .. } | Self::InTheFuture { .. } | Self::UnknownMember { .. } => {
                 Kind::Input
@@ -234,6 +267,8 @@ impl Explain for PlanError {
             | Self::NoFence { .. }
             | Self::NoMajority { .. }
             | Self::MayNot { .. }
+            | Self::GivesUp { .. }
+            | Self::Compromised { .. }
             | Self::OtherShape { .. } => Kind::Conflict,
             Self::NoPlace { .. } => Kind::Config,
         }
@@ -252,6 +287,16 @@ impl Explain for PlanError {
                 format!("it reaches:\n{}\nbackups without log: `muster list {component}`", reach.join("\n"))
             }
             Self::InTheFuture { .. } => "give a time that has passed, or `latest`".into(),
+            Self::Compromised { at: Some(_), .. } => {
+                "choose an older one; if a person has examined this very backup, say who and how: `--vouched-by \"ada: compared with the audit log\"`".into()
+            }
+            Self::Compromised { .. } => "give a time before the compromise, or `latest`".into(),
+            Self::NoCleanBackup { component, .. } => format!(
+                "look into the copies: `muster list {component} --from COPY`; or leave the component out and build it anew"
+            ),
+            Self::GivesUp { .. } => {
+                "say `--together` when they must fit all the same, `--apart` when each keeps its own newest state; or name only the components that must fit, with `--together`".into()
+            }
             Self::AmbiguousBackup { .. } => "give more digits of the id".into(),
             Self::OnlyBadBackups { component } => {
                 format!("choose one yourself: `muster list {component}`, then `--to BACKUP`")

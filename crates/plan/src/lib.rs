@@ -7,6 +7,7 @@
 
 pub mod backup;
 pub mod choose;
+pub mod clean;
 pub mod command;
 pub mod copy;
 pub mod diagnose;
@@ -16,8 +17,10 @@ pub mod failover;
 pub mod import;
 pub mod lint;
 pub mod objectives;
+pub mod order;
 mod origin;
 pub mod pin;
+pub mod point;
 pub mod prove;
 pub mod prune;
 pub mod quarantine;
@@ -28,7 +31,6 @@ pub mod restore;
 pub mod retention;
 pub mod runbook;
 pub mod scope;
-mod startup;
 pub mod status;
 pub mod tables;
 pub mod undo;

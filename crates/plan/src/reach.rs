@@ -120,6 +120,12 @@ pub fn way<'a>(
         }
         RecoveryTarget::Log(target) => by_log(target),
         RecoveryTarget::Before(time) if has_log => by_log(&LogTarget::Time(*time)),
+        RecoveryTarget::NewestBefore(time) if has_log => {
+            by_log(&LogTarget::Time(*time)).or_else(|error| match error {
+                PlanError::NotReached { .. } => newest_before(facts, component, *time, timeline),
+                other => Err(other),
+            })
+        }
         RecoveryTarget::Latest if has_log => {
             let alone = choose(facts, component, target)?;
             match by_log(&LogTarget::Latest) {
@@ -129,6 +135,28 @@ pub fn way<'a>(
             }
         }
         _ => choose(facts, component, target).map(Way::of),
+    }
+}
+
+/// The newest state at or before a time to which the log does not lead.
+fn newest_before<'a>(
+    facts: &'a Facts,
+    component: &str,
+    time: Timestamp,
+    timeline: Option<u32>,
+) -> Result<Way<'a>, PlanError> {
+    let by_log = stretches(facts, component)
+        .into_iter()
+        .filter(|stretch| stretch.from <= time)
+        .map(|stretch| LogTarget::Time(stretch.to.min(time)))
+        .filter_map(|target| choose_way(facts, component, &target, timeline).ok())
+        .max_by_key(|way| way.state_at);
+    let alone = choose(facts, component, &RecoveryTarget::Before(time)).map(Way::of);
+    match (by_log, alone) {
+        (Some(way), Ok(alone)) if way.state_at >= alone.state_at || timeline.is_some() => Ok(way),
+        (Some(way), Err(_)) => Ok(way),
+        (None, _) if timeline.is_some() => choose_way(facts, component, &LogTarget::Time(time), timeline),
+        (_, alone) => alone,
     }
 }
 

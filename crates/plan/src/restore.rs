@@ -12,6 +12,7 @@
 //!
 //! It never reads anything: facts come from the survey. Read next: `restore/layout.rs` for where things go.
 
+mod anew;
 mod layout;
 mod room;
 mod takeover;
@@ -25,11 +26,12 @@ use muster_types::{
     facts::{ComponentFacts, Facts},
     objective::{Basis, ObjectiveKind, ObjectiveRow, Verdict, judge},
     plan::{Action, Holder, KeptData, Mode, Plan, Step, StepClass, Verb},
+    point::Point,
     wal::Replay,
 };
 
-pub use self::layout::targets_into;
 pub(crate) use self::layout::{Beside, beside};
+pub use self::{anew::plan_anew, layout::targets_into};
 use self::{
     layout::Layout,
     room::{room, space},
@@ -37,8 +39,10 @@ use self::{
 use crate::{
     PlanError, RecoveryTarget,
     objectives::{EffectiveObjective, objectives},
+    order::in_order,
     origin::{check_identity, is_dump, is_taken_over, title_of_load, what_becomes_of},
-    reach::{Way, size_bytes, way},
+    point::{Together, choose_all},
+    reach::{Way, size_bytes},
     scope::{Scope, start_service, step, stop_service},
 };
 
@@ -94,15 +98,25 @@ pub struct RestoreOptions {
 /// # Errors
 /// Those of [`way`]; `OtherIdentity` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
 pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result<Plan, PlanError> {
-    let pairs: Vec<Pair<'_>> = facts
-        .components
-        .iter()
-        .map(|component| {
-            let Way { backup, replay, state_at, note } =
-                way(facts, &component.name, &options.target, options.timeline)?;
-            Ok(Pair { component, backup, replay, state_at, along: note })
-        })
-        .collect::<Result<_, PlanError>>()?;
+    plan_together(scope, facts, options, Together::Apart)
+}
+
+/// As [`plan`], with states that fit together.
+///
+/// # Errors
+/// Those of [`plan`]; `GivesUp`: more than an objective allows.
+pub fn plan_together(
+    scope: Scope<'_>,
+    facts: &Facts,
+    options: &RestoreOptions,
+    together: Together,
+) -> Result<Plan, PlanError> {
+    let (ways, mut point) = choose_all(scope, facts, &options.target, options.timeline, together)?;
+    let pair = |(component, way)| {
+        let Way { backup, replay, state_at, note } = way;
+        Pair { component, backup, replay, state_at, along: note }
+    };
+    let pairs: Vec<Pair<'_>> = facts.components.iter().zip(ways).map(pair).collect();
     // Of a server that is only unsealed nothing is replaced, and nothing is lost.
     let is_unsealed = |pair: &Pair<'_>| {
         options.destination == Destination::InPlace && takeover::is_only_unsealed(pair, &options.target)
@@ -129,6 +143,12 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result
         }
     }
     let mut plan = scope.plan(Verb::Restore, facts, steps);
+    if pairs.len() > 1 {
+        let unsealed: Vec<&str> =
+            pairs.iter().filter(|pair| is_unsealed(pair)).map(|pair| pair.component.name.as_str()).collect();
+        point.states.retain(|state| !unsealed.contains(&state.component.as_str()));
+        plan.point = Some(Box::new(Point::of(point.moment, point.states)));
+    }
     plan.notes = notes;
     plan.notes.extend(pairs.iter().filter(|pair| !is_unsealed(pair)).filter_map(Pair::flaw));
     if options.destination == Destination::InPlace {
@@ -422,11 +442,11 @@ pub(crate) fn is_of(facts: &Facts, kept: &KeptData) -> bool {
     own.zip(kept.moves.first()).is_some_and(|(own, one)| own.targets.contains(&one.target))
 }
 
-/// Returns the services that write to one of the components, in the order in which they start.
+/// Returns the services that write to one of the components, each after those that it depends on.
 fn users<'a>(scope: Scope<'a>, pairs: &[Pair<'_>]) -> Vec<(&'a String, &'a Service)> {
     let is_restored = |used: &String| pairs.iter().any(|pair| pair.component.name == *used);
-    let users = scope.platform.services.iter().filter(|(_, service)| service.uses.iter().any(is_restored));
-    crate::startup::in_order(users.collect())
+    let used = scope.platform.services.iter().filter(|(_, service)| service.uses.iter().any(is_restored));
+    in_order(used.collect())
 }
 
 fn rows(scope: Scope<'_>, pair: &Pair<'_>, failed_at: Timestamp) -> Vec<ObjectiveRow> {

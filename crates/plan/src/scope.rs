@@ -40,6 +40,7 @@ impl Scope<'_> {
             failed_at: None,
             from: self.from.map(str::to_owned),
             objectives: Vec::new(),
+            point: None,
             script: None,
         }
     }

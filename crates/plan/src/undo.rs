@@ -41,7 +41,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, names: &[String], kept: &[KeptData]
             service.uses.iter().any(is_whole)
         })
         .collect();
-    let services = crate::startup::in_order(services);
+    let services = crate::order::in_order(services);
     let mut steps: Vec<_> = services.iter().rev().map(|(name, _)| stop_service(GROUP, name)).collect();
     let mut add =
         |id: String, class, title: String, action| steps.push(step(id, GROUP, class, title, action));

@@ -3,12 +3,16 @@
 //! It is long and one thing, because all of them share one platform and its facts.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+#[path = "plans/clean.rs"]
+mod clean;
 #[path = "plans/dumps.rs"]
 mod dumps;
 #[path = "plans/failover.rs"]
 mod failover;
 #[path = "plans/kept.rs"]
 mod kept;
+#[path = "plans/point.rs"]
+mod point;
 #[path = "plans/reach.rs"]
 mod reach;
 #[path = "plans/rescue.rs"]

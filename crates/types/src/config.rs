@@ -263,9 +263,9 @@ pub struct Service {
     /// The components that it writes to: it is stopped before one of them is restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<String>,
-    /// The services that must run before it: it is started after them, and stopped before them.
+    /// The services that it needs: they are started before it, and stopped after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub after: Vec<String>,
+    pub depends_on: Vec<String>,
     /// The check that says that it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,

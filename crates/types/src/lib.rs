@@ -7,6 +7,7 @@
 //!
 //! Read next: [`config`] for what a user writes, [`plan`] for what a run will do, [`event`] for what it said.
 
+pub mod anew;
 pub mod backup;
 pub mod check;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod measured;
 pub mod objective;
 pub mod place;
 pub mod plan;
+pub mod point;
 pub mod quarantine;
 pub mod repair;
 pub mod report;

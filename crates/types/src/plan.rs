@@ -12,10 +12,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Span, Timestamp,
+    anew::Anew,
     backup::{BackupId, Identity, RunId, Witness},
     config::Assertion,
     failover::{Fence, Way},
     objective::ObjectiveRow,
+    point::Point,
     quarantine::CountedMark,
     repair::{DamageScope, Mending},
     rescue::{RowSelection, TriggerUse},
@@ -113,6 +115,9 @@ pub struct Plan {
     /// The targets that the run's report is judged by; `measured_seconds` is empty here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objectives: Vec<ObjectiveRow>,
+    /// Of several components that belong together: which state each of them has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<Box<Point>>,
     /// Only of the run of a runbook: its text. `steps` is empty then; they are decided one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<Box<ScriptSource>>,
@@ -301,6 +306,15 @@ pub enum Action {
         places: Vec<PathBuf>,
         /// What server it is.
         how: Takeover,
+    },
+    /// Initialises a new server for named people; nothing of the old one is brought back.
+    StartAnew {
+        /// The component.
+        component: String,
+        /// Where its newest backup was written, for the names of what is gone; empty: there is none.
+        places: Vec<PathBuf>,
+        /// Who gets the new keys.
+        anew: Anew,
     },
     /// Replaces chosen tables by those of an earlier state, in one transaction; what stood there is kept in the server.
     ReplaceTables {

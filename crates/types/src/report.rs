@@ -13,6 +13,7 @@ use crate::{
     failover::Failover,
     objective::{ObjectiveRow, Verdict},
     plan::{Mode, StepClass, Verb},
+    point::Point,
     quarantine::QuarantineDone,
     repair::RepairReport,
     rescue::Rescue,
@@ -75,6 +76,9 @@ pub struct RunReport {
     pub warnings: Vec<String>,
     /// The planner's notes.
     pub notes: Vec<String>,
+    /// Of several components that belong together: which state each of them has, and how far they lie apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<Point>,
     /// Only of the run of a runbook: which one, and its phases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runbook: Option<RunbookReport>,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::{CleanArgs, UnsealArgs};
+
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
     /// Only these copies. Default: all
@@ -48,6 +50,13 @@ pub(crate) struct RecoverArgs {
     /// Then restore every component
     #[arg(long)]
     pub all: bool,
+    /// To which state: `latest`, `latest-proven`, a time with zone, or a label that every component has
+    #[arg(long, value_name = "STATE", default_value = "latest")]
+    pub to: String,
+    #[command(flatten)]
+    pub clean: CleanArgs,
+    #[command(flatten)]
+    pub unseal: UnsealArgs,
     /// When the failure began (with zone): the RTO clock runs from here. Default: now
     #[arg(long, value_name = "TIME")]
     pub failed_at: Option<String>,

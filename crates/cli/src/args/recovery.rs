@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::{AnewArgs, PointArgs};
+
 /// What people give to open a Vault, for one run.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct UnsealArgs {
@@ -28,6 +30,8 @@ pub(crate) struct RestoreArgs {
     /// (`0/3000100`), `xid:N`, `name:RESTORE_POINT`, `immediate` (the newest backup alone)
     #[arg(long, value_name = "STATE", default_value = "latest")]
     pub to: String,
+    #[command(flatten)]
+    pub point: PointArgs,
     /// Along which timeline of a cluster. Default: the one that it was on at that time
     #[arg(long, value_name = "N", conflicts_with = "undo")]
     pub timeline: Option<u32>,
@@ -62,6 +66,8 @@ pub(crate) struct RestoreArgs {
     /// server's. Never stored
     #[arg(long, value_name = "FILE")]
     pub server_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub anew: AnewArgs,
     /// Print the plan and do nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,

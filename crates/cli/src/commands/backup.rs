@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use muster_engine::{execute, survey, world::World};
 use muster_plan::{
     RecoveryTarget,
-    backup::{BackupOptions, plan},
+    backup::{BackupOptions, plan, plan_together},
 };
 use muster_types::{
     Kind,
@@ -79,6 +79,7 @@ pub(crate) fn make_plan(world: &World, args: &BackupArgs) -> Result<(RunId, Plan
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, Mode::Live);
     let options = BackupOptions { label: args.label.clone(), pin: args.pin, files };
-    let plan = plan(scope, &facts, &options);
+    let plan =
+        if args.together { plan_together(scope, &facts, &options) } else { plan(scope, &facts, &options) };
     Ok((request.run, plan))
 }

@@ -20,12 +20,21 @@ pub(super) fn run(global: &Global, args: &ListArgs) -> Result<Answer, Failure> {
     backups.retain(|backup| args.components.is_empty() || names.contains(&backup.record.identity.component));
     backups.sort_by_key(|backup| std::cmp::Reverse(backup.record.consistent_at));
     let now = world.clock.now();
+    let since =
+        args.compromised_since.as_deref().map(|text| super::restore::since_when(text, now)).transpose()?;
+    let before = backups.len();
+    backups.retain(|backup| since.is_none_or(|since| backup.record.consistent_at < since));
+    let left_out = before - backups.len();
     let rows = render::backup_rows(&backups, &proofs, now);
-    let text = if rows.is_empty() {
+    let mut text = if rows.is_empty() && left_out == 0 {
         "no backups yet: take one with `muster backup`\n".to_owned()
     } else {
         render::table(&["backup", "component", "consistent at", "age", "size", "proof", "label"], &rows)
     };
+    if let Some(since) = since {
+        let since = render::time(since);
+        text.push_str(&format!("{left_out} backups hold a state from {since} on, and are left out\n"));
+    }
     let documents: Vec<_> = backups
         .iter()
         .map(|backup| {
@@ -36,7 +45,10 @@ pub(super) fn run(global: &Global, args: &ListArgs) -> Result<Answer, Failure> {
         })
         .collect();
     let location = world.platform.repository.as_ref().map(|repository| &repository.location);
-    let document = json!({"location": location, "backups": documents, "unreadable": listing.unreadable});
+    let mut document = json!({"location": location, "backups": documents, "unreadable": listing.unreadable});
+    if since.is_some() {
+        document["left_out"] = json!(left_out);
+    }
     let mut answer = Answer::new(text, document);
     answer.errors =
         listing.unreadable.iter().map(|finding| format!("warning: damaged: {finding}\n")).collect();

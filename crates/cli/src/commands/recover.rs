@@ -21,13 +21,14 @@ use serde_json::json;
 use crate::{
     answer::Answer,
     app::{self, Intent},
-    args::{Global, RecoverArgs, RestoreArgs, UnsealArgs},
+    args::{AnewArgs, Global, PointArgs, RecoverArgs, RestoreArgs},
     clock::SystemClock,
     config::{Environment, Loaded, SystemEnvironment},
     confirm::confirm,
     exit::Failure,
     progress::Progress,
     render,
+    unseal::{self, Asking},
 };
 
 /// The variable with the key.
@@ -43,11 +44,14 @@ pub(super) fn run(global: &Global, args: &RecoverArgs) -> Result<Answer, Failure
     let mut told = Told::default();
     let state = choose(&repo, global, args, &mut told)?;
     let into = std::path::absolute(&args.into).map_err(|error| cannot("find", &args.into, &error))?;
-    let loaded = unpack(global, &state, &into, &repo, &mut told)?;
+    let mut loaded = unpack(global, &state, &into, &repo, &mut told)?;
     let from = origin(&loaded, &location, &mut told);
     let brought = begun.elapsed().as_secs_f64();
     told.say(format!("configuration, runbooks and history are back after {brought:.1}s"));
     let config = loaded.files.first().cloned().unwrap_or_else(|| into.join("muster.yaml"));
+    // Without `--all` only a plan is shown, and nobody needs to enter anything for it.
+    let asking = if args.all && !global.json { Asking::Allowed } else { Asking::Never };
+    unseal::give(&mut loaded, &[], &args.unseal, None, asking)?;
     let mut world = app::world_with(loaded, repo)?;
     world.from.clone_from(&from);
     let mut answer = restore(args, begun_at, &world, &progress)?;
@@ -273,10 +277,12 @@ fn restore(
     progress: &Progress,
 ) -> Result<Answer, Failure> {
     let wanted = RestoreArgs {
+        anew: AnewArgs::default(),
         components: Vec::new(),
         all: true,
-        to: "latest".into(),
+        to: args.to.clone(),
         timeline: None,
+        point: PointArgs { clean: args.clean.clone(), ..PointArgs::default() },
         into: None,
         from: None,
         replace: false,
@@ -287,7 +293,7 @@ fn restore(
         dry_run: !args.all,
         yes: args.yes,
         table: Vec::new(),
-        unseal: UnsealArgs::default(),
+        unseal: args.unseal.clone(),
         server_token_file: None,
     };
     let (run, plan) = match super::restore::make_plan(world, &wanted, progress) {
@@ -306,6 +312,7 @@ fn restore(
     // Of a component that is restored as files no secret is needed.
     let asked: Vec<String> = plan.steps.iter().filter_map(super::restore::loaded_into_server).collect();
     app::refuse_missing_secrets(&world.platform, &asked, &asked)?;
+    super::restore::say_point(&plan, progress);
     let question = format!("this restores every component of environment {}", world.environment);
     confirm(args.yes, &question, "all")?;
     let report = execute::execute(world, &run, &plan, progress)?;

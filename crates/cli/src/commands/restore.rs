@@ -1,5 +1,8 @@
 //! `muster restore`: bring components back, or put back what a restore moved aside.
 
+mod anew;
+mod point;
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -9,7 +12,7 @@ use muster_engine::{execute, fold, survey, world::World};
 use muster_plan::{
     RecoveryTarget, Scope,
     reach::way,
-    restore::{Destination, RestoreOptions, plan, targets_into},
+    restore::{Destination, RestoreOptions, plan_together, targets_into},
     tables::{self, TableOptions},
     undo,
 };
@@ -18,10 +21,11 @@ use muster_types::{
     backup::{BackupId, RunId},
     event::{RunOutcome, Watcher},
     facts::Facts,
-    plan::{Action, Holder, Mode, Plan, Step},
+    plan::{Action, Holder, Mode, Plan, Step, Takeover},
     report::{RunReport, StepState},
 };
 
+pub(super) use self::point::since_when;
 use crate::{
     answer::Answer,
     app::{self, Intent, Request},
@@ -37,7 +41,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Answer, Failure
     let is_harmless = args.dry_run || (args.into.is_some() && !args.replace);
     let intent = if is_harmless { Intent::Read } else { Intent::Change };
     let mut loaded = app::load(global, intent)?;
-    let is_asked = !(args.dry_run || global.json || args.into.is_some() || args.undo);
+    let is_asked = !(args.anew.start_anew || args.dry_run || global.json || args.into.is_some() || args.undo);
     let asking = if is_asked { Asking::Allowed } else { Asking::Never };
     unseal::give(&mut loaded, &args.components, &args.unseal, args.server_token_file.as_deref(), asking)?;
     let world = app::open_world_from(loaded, args.from.as_deref())?;
@@ -49,6 +53,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Answer, Failure
             return Ok(render::plan(&plan));
         }
         refuse_missing(&world, &plan)?;
+        say_point(&plan, &progress);
         if !is_harmless {
             ask(&world, args, &plan, &progress)?;
         }
@@ -62,6 +67,14 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Answer, Failure
             continue;
         }
         return Ok(render::run(&report));
+    }
+}
+
+/// How well the states fit together is said before anything happens.
+pub(super) fn say_point(plan: &Plan, progress: &Progress) {
+    let shown = render::point::shown(plan.point.as_deref());
+    if !shown.is_empty() {
+        progress.say(shown.trim_end());
     }
 }
 
@@ -83,6 +96,9 @@ fn ask(world: &World, args: &RestoreArgs, plan: &Plan, progress: &Progress) -> R
                 world.environment
             )
         }
+        None if args.anew.start_anew => {
+            format!("this starts `{word}` anew in environment {}: its secrets are gone", world.environment)
+        }
         None => format!("this replaces `{word}` in environment {}", world.environment),
     };
     if !args.yes {
@@ -94,6 +110,8 @@ fn ask(world: &World, args: &RestoreArgs, plan: &Plan, progress: &Progress) -> R
 /// Returns the component whose server a step asks.
 pub(super) fn loaded_into_server(step: &Step) -> Option<String> {
     match &step.action {
+        // A new server knows no token of the old one: it is opened by keys that people give.
+        Action::TakeOver { how: Takeover::Initialise, .. } => None,
         Action::Load { component, .. }
         | Action::TakeOver { component, .. }
         | Action::Swap { component, holder: Holder::Server, .. } => Some(component.clone()),
@@ -123,25 +141,33 @@ pub(crate) fn make_plan(
         ));
     }
     let names = app::component_names(world, &args.components)?;
+    if args.anew.start_anew {
+        return anew::make_plan(world, args, &names);
+    }
     if !args.table.is_empty() {
         return plan_tables(world, args, &names, watcher);
     }
-    let facts = survey::survey(world, &names)?;
+    let mut facts = survey::survey(world, &names)?;
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, if args.drill { Mode::Drill } else { Mode::Live });
     if args.undo {
+        point::refuse_undo(&args.point.clean)?;
         let kept = fold::kept(&world.journal.events()?);
         let plan = undo::plan(scope, &facts, &names, &kept)?;
         return Ok((request.run, plan));
     }
+    let asked = parse_target(&args.to, "--to")?;
+    let together = point::together(args, &asked);
+    let (target, left_out) = point::leave_out(&args.point.clean, &mut facts, asked)?;
     let options = RestoreOptions {
-        target: parse_target(&args.to, "--to")?,
-        destination: destination(world, scope, &facts, args)?,
+        destination: destination(world, scope, &facts, args, &target)?,
+        target,
         replace: args.replace,
         failed_at: args.failed_at.as_deref().map(|text| parse_past(text, facts.now)).transpose()?,
         timeline: args.timeline,
     };
-    let plan = plan(scope, &facts, &options)?;
+    let mut plan = plan_together(scope, &facts, &options, together)?;
+    plan.notes.extend(left_out);
     Ok((request.run, plan))
 }
 
@@ -159,14 +185,16 @@ fn plan_tables(
             "restore the tables of each in a run of its own",
         ));
     };
-    let target = parse_target(&args.to, "--to")?;
+    let asked = parse_target(&args.to, "--to")?;
     app::refuse_missing_secrets(&world.platform, names, names)?;
     let found = world.component(name)?.check_tables(&args.table, watcher)?;
-    let facts = survey::survey(world, names)?;
+    let mut facts = survey::survey(world, names)?;
+    let (target, left_out) = point::leave_out(&args.point.clean, &mut facts, asked)?;
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, if args.drill { Mode::Drill } else { Mode::Live });
     let options = TableOptions { target, timeline: args.timeline, tables: args.table.clone(), found };
-    let plan = tables::plan(scope, &facts, &options)?;
+    let mut plan = tables::plan(scope, &facts, &options)?;
+    plan.notes.extend(left_out);
     Ok((request.run, plan))
 }
 
@@ -251,6 +279,7 @@ fn destination(
     scope: Scope<'_>,
     facts: &Facts,
     args: &RestoreArgs,
+    target: &RecoveryTarget,
 ) -> Result<Destination, Failure> {
     let Some(into) = &args.into else { return Ok(Destination::InPlace) };
     let fail = |path: &Path, error: std::io::Error| {
@@ -262,9 +291,8 @@ fn destination(
     };
     let into = std::path::absolute(into).map_err(|error| fail(into, error))?;
     // The shape of the backup decides how many places are needed, not today's configuration.
-    let target = parse_target(&args.to, "--to")?;
     let component = &facts.components[0].name;
-    let backup = way(facts, component, &target, args.timeline)?.backup;
+    let backup = way(facts, component, target, args.timeline)?.backup;
     let targets = targets_into(scope, backup, &into, into.is_dir());
     refuse_own_places(world, &targets)?;
     let mut is_empty = true;

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     answer::Answer,
     app::{self, Intent},
-    args::{BackupArgs, Global, ProveArgs, RestoreArgs, UnsealArgs},
+    args::{AnewArgs, BackupArgs, Global, PointArgs, ProveArgs, RestoreArgs, UnsealArgs},
     clock::SystemClock,
     commands::{backup, prove, restore},
     exit::{self, Failure},
@@ -87,6 +87,8 @@ impl<'a> Story<'a> {
         self.step("backup", "back everything up", || {
             let args = BackupArgs {
                 components: Vec::new(),
+                all: true,
+                together: false,
                 label: None,
                 pin: false,
                 from_files: None,
@@ -215,7 +217,9 @@ impl<'a> Story<'a> {
 
     fn recover(&mut self, world: &World, failed_at: Timestamp) -> Result<(), Failure> {
         let args = RestoreArgs {
+            anew: AnewArgs::default(),
             timeline: None,
+            point: PointArgs::default(),
             table: Vec::new(),
             components: vec!["database".into(), "uploads".into()],
             all: false,

@@ -55,6 +55,26 @@ fn a_check_asks_a_component_that_exists_and_is_of_its_kind() {
 }
 
 #[test]
+fn services_that_depend_on_each_other_in_a_circle_are_refused() {
+    let circle = "services:\n  api: {systemd: {unit: a}, depends_on: [web]}\n  web: {systemd: {unit: b}, depends_on: [api]}\n";
+    shows_only(
+        &whole(circle).refused(),
+        "muster.yaml:10:29",
+        "depends_on",
+        "service `api` depends on itself",
+        "take one of the names out",
+    );
+    let absent = "services:\n  api: {systemd: {unit: a}, depends_on: [wb]}\n  web: {systemd: {unit: b}}\n";
+    shows_only(
+        &whole(absent).refused(),
+        "muster.yaml:10:42",
+        "wb",
+        "there is no service `wb`",
+        "did you mean `web`?",
+    );
+}
+
+#[test]
 fn a_name_with_other_characters_is_refused() {
     let error = whole("  \"../etc\": {kind: files, paths: [/srv/u], backup: {every: 1h}}\n").refused();
     shows_only(&error, "muster.yaml:9:3", "\"../etc\"", "cannot name a component", "letters, digits");

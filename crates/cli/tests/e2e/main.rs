@@ -12,6 +12,7 @@
 
 mod accidents;
 mod catalog;
+mod clean;
 mod compose;
 mod copies;
 mod damage;
@@ -28,6 +29,7 @@ mod lint;
 mod load;
 mod objectives;
 mod platform;
+mod point;
 mod postgres;
 mod preflight;
 mod quarantine;

@@ -4,7 +4,7 @@ use std::fs;
 
 use muster_repo::keys;
 use muster_testkit::{
-    Cli, Postgres, Sandbox, Seaweed, assert_trees_equal,
+    Bao, Cli, Postgres, Redis, Sandbox, Seaweed, assert_trees_equal,
     postgres::Version,
     seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY},
     sqlite,
@@ -35,18 +35,85 @@ fn text(path: &std::path::Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A platform with a cluster, a database and files, whose copy lies in a bucket.
-fn furnished(store: &Seaweed, server: &Postgres, key: &Secret) -> Platform {
+/// The servers of a platform.
+struct Servers {
+    cluster: Postgres,
+    cache: Redis,
+    safe: Bao,
+}
+
+/// What the servers hold.
+#[derive(Debug, PartialEq)]
+struct Content {
+    cluster: String,
+    cache: String,
+    safe: (String, Option<String>),
+}
+
+impl Servers {
+    fn new() -> Self {
+        let mut cluster = Postgres::start_new(Version::Fifteen);
+        cluster.replication_role("muster", "geheim");
+        cluster.psql(
+            "postgres",
+            "create table t as select n, md5(n::text) as text from generate_series(1, 20000) as n",
+        );
+        let servers = Self { cluster, cache: Redis::start_new(), safe: Bao::new() };
+        servers.cache.fill(1_000);
+        servers.safe.write("database", "geheim");
+        servers
+    }
+
+    fn content(&self) -> Content {
+        Content {
+            cluster: self.cluster.psql("postgres", "select md5(string_agg(text, '' order by n)) from t"),
+            cache: self.cache.digest(),
+            safe: (self.safe.cluster_id(), self.safe.read("database")),
+        }
+    }
+
+    fn lose(&mut self) {
+        self.cluster.stop();
+        fs::remove_dir_all(self.cluster.data_dir()).unwrap();
+        self.cache.cli(&["FLUSHALL"]);
+        self.safe.lose_disk();
+    }
+}
+
+/// A token that a backup of the Vault needs.
+fn token(safe: &Bao) -> String {
+    safe.token_with(
+        "path \"sys/storage/raft/snapshot\" { capabilities = [\"read\", \"update\"] }\n\
+         path \"secret/data/muster-canary\" { capabilities = [\"create\", \"update\", \"read\"] }",
+    )
+}
+
+/// A platform with a cluster, a database, a Redis, a Vault, files and settings, whose copy lies in a bucket.
+fn furnished(store: &Seaweed, servers: &Servers, key: &Secret, token: &str) -> Platform {
+    let server = &servers.cluster;
     let sandbox = Sandbox::new();
     let folder = sandbox.path().to_owned();
     sandbox.write_key(key.expose());
     fs::write(folder.join("database.password"), "geheim\n").unwrap();
+    fs::write(folder.join("safe.token"), token).unwrap();
+    fs::create_dir_all(folder.join("settings")).unwrap();
+    fs::write(folder.join("settings/app.conf"), "listen = 127.0.0.1\n").unwrap();
     let config =
         sandbox.config().replace(&format!("${{file:{}}}", sandbox.key().display()), "${file:repository.key}");
     sandbox.write_config(&format!(
         "{config}\x20 cluster:\n    kind: postgres\n    url: postgres://muster@127.0.0.1:{port}/postgres\n\
          \x20   password: ${{file:database.password}}\n    data_dir: {data}\n    bin_dir: {bin}\n    backup: {{every: 1h}}\n\
-         checks:\n  rows:\n    sqlite: {{path: app.db, sql: \"select count(*) from entries\"}}\n    conditions: [\"[BODY] == 100\"]\n    tags: [quick]\n",
+         \x20 cache:\n    kind: redis\n    url: redis://127.0.0.1:{cache}/\n    backup: {{every: 1h}}\n\
+         \x20 safe:\n    kind: vault\n    url: {safe}\n    token: ${{file:safe.token}}\n    canary: secret/data/muster-canary\n\
+         \x20   bin_dir: {bao}\n    backup: {{every: 1h}}\n\
+         \x20 settings:\n    kind: files\n    paths: [settings]\n    backup: {{every: 1h}}\n\
+         checks:\n  rows:\n    sqlite: {{path: app.db, sql: \"select count(*) from entries\"}}\n    conditions: [\"[BODY] == 100\"]\n    tags: [quick]\n\
+         \x20 cache:\n    command: [redis-cli, -p, \"{cache}\", get, text]\n    conditions: [\"[BODY] == hello\"]\n    tags: [quick]\n\
+         \x20 safe:\n    http: {safe}/v1/sys/health\n    conditions: [\"[STATUS] == 200\"]\n    tags: [quick]\n\
+         \x20 settings:\n    file: settings/app.conf\n    conditions: [\"[AGE] < 26h\"]\n    tags: [quick]\n",
+        cache = servers.cache.port(),
+        safe = servers.safe.url(),
+        bao = Bao::bin_dir().display(),
         port = server.port(),
         data = server.data_dir().display(),
         bin = server.version().bin().display(),
@@ -78,31 +145,27 @@ fn assert_history(platform: &Platform) {
     assert!(list["backups"].as_array().unwrap().iter().all(is_proven), "{list:#}");
 }
 
-// proves: B12
+// proves: B12, C3
 #[test]
 fn a_platform_comes_back_on_a_blank_host_from_its_copy_and_its_key_alone() {
     let store = Seaweed::new();
-    let mut server = Postgres::start_new(Version::Fifteen);
-    server.replication_role("muster", "geheim");
-    server.psql(
-        "postgres",
-        "create table t as select n, md5(n::text) as text from generate_series(1, 20000) as n",
-    );
-    let sum =
-        |server: &Postgres| server.psql("postgres", "select md5(string_agg(text, '' order by n)) from t");
-    let before = sum(&server);
+    let mut servers = Servers::new();
+    let before = servers.content();
+    let people = servers.safe.keys.join("\n");
     let key = keys::generate().unwrap();
-    let platform = furnished(&store, &server, &key);
+    let token = token(&servers.safe);
+    let platform = furnished(&store, &servers, &key, &token);
     let folder = platform.sandbox.path().to_owned();
-    for verb in [&["check", "rows"][..], &["backup"], &["prove"], &["copy"]] {
+    for verb in [&["check", "rows"][..], &["backup", "--all", "--together"]] {
         platform.well(verb);
     }
+    platform.cli.run_with_input(&["prove", "--unseal-keys-file", "-"], &people).assert_exit(0);
+    platform.well(&["copy"]);
     let uploads = platform.copy_of_uploads();
     let written = fs::read_to_string(platform.sandbox.config_file()).unwrap();
 
     // Everything is gone: the repository's disk, the configuration, the key, the history, the data.
-    server.stop();
-    fs::remove_dir_all(server.data_dir()).unwrap();
+    servers.lose();
     empty(&folder);
     let (_home, cli) = blank();
     let repository = format!("s3://{BUCKET}/dr");
@@ -113,47 +176,79 @@ fn a_platform_comes_back_on_a_blank_host_from_its_copy_and_its_key_alone() {
     let typed = format!("{}\n", key.expose().to_lowercase().replace('-', " "));
     let plan = cli.run_with_input(&args, &typed);
     plan.assert_exit(0);
+    assert_only_muster_is_back(&plan.stdout, &folder, &written, &key);
+    assert!(!servers.cluster.data_dir().exists());
+    // Then, from nothing again, everything with one command; behind the key the shares that people hold.
+    empty(&folder);
+    let entered = format!("{typed}{people}\n");
+    let all = ["--all", "--yes", "--json", "--unseal-keys-file", "-"];
+    let report = cli.run_with_input(&[&args[..], &all].concat(), &entered);
+    report.assert_exit(0);
+    assert_recovered(&report.json());
+    servers.cluster.start();
+    assert_eq!(servers.content(), before, "the Vault with the old root token");
+    assert_eq!(sqlite::count_rows(&folder.join("app.db")), 100);
+    assert_eq!(fs::read_to_string(folder.join("settings/app.conf")).unwrap(), "listen = 127.0.0.1\n");
+    assert_trees_equal(&folder.join("uploads"), &uploads.path().join("uploads"));
+    assert_no_share(&folder, &servers.safe.keys);
+    assert_history(&platform);
+    // And the repository is made anew from the copy.
+    platform.well(&["copy", "--from", "offsite"]);
+    fs::write(folder.join("database.password"), "geheim\n").unwrap();
+    fs::write(folder.join("safe.token"), token).unwrap();
+    platform.well(&["backup"]);
+    platform.well(&["verify", "--read-data"]);
+}
+
+/// Configuration, runbooks, key and history, and the plan; nothing else.
+fn assert_only_muster_is_back(told: &str, folder: &std::path::Path, written: &str, key: &Secret) {
     for words in [
         "entries of history",
         "database.password",
         "put the restored cluster in place",
+        "initialise the new server of safe",
+        "the states lie",
         "nothing was done",
         "restore --all --from offsite",
     ] {
-        assert!(plan.stdout.contains(words), "{words}: {}", plan.stdout);
+        assert!(told.contains(words), "{words}: {told}");
     }
-    assert_eq!(fs::read_to_string(folder.join("muster.yaml")).unwrap(), written);
-    assert_eq!(
-        fs::read_to_string(folder.join("runbooks/deep/database.md")).unwrap(),
-        "# The database is gone\n"
-    );
-    assert_eq!(fs::read_to_string(folder.join("repository.key")).unwrap().trim(), key.expose());
-    assert!(!folder.join("app.db").exists() && !server.data_dir().exists());
-    // Then, from nothing again, everything with one command.
-    empty(&folder);
-    let report = cli.run_with_input(&[&args[..], &["--all", "--yes", "--json"]].concat(), &typed);
-    report.assert_exit(0);
-    let document = report.json();
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(read("muster.yaml"), written);
+    assert_eq!(read("runbooks/deep/database.md"), "# The database is gone\n");
+    assert_eq!(read("repository.key").trim(), key.expose());
+    assert!(!folder.join("app.db").exists());
+}
+
+/// Everything is back from the copy, every check is green, and every objective is met.
+fn assert_recovered(document: &Value) {
     assert_eq!(
         (&document["outcome"], &document["from"]),
         (&"done".into(), &"offsite".into()),
         "{document:#}"
     );
     assert!(document["seconds"].as_f64().unwrap() > 0.0);
-    assert_eq!(document["run"]["checks"][0]["passed"], true, "{document:#}");
-    for row in document["run"]["objectives"].as_array().unwrap() {
+    let checks = document["run"]["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), 4);
+    assert!(checks.iter().all(|check| check["passed"] == true), "{document:#}");
+    let rows = document["run"]["objectives"].as_array().unwrap();
+    assert_eq!(rows.iter().filter(|row| row["objective"] == "rto").count(), 6, "{rows:#?}");
+    for row in rows {
         assert_eq!(row["verdict"], "met", "{row}");
     }
-    server.start();
-    assert_eq!(sum(&server), before);
-    assert_eq!(sqlite::count_rows(&folder.join("app.db")), 100);
-    assert_trees_equal(&folder.join("uploads"), &uploads.path().join("uploads"));
-    assert_history(&platform);
-    // And the repository is made anew from the copy.
-    platform.well(&["copy", "--from", "offsite"]);
-    fs::write(folder.join("database.password"), "geheim\n").unwrap();
-    platform.well(&["backup"]);
-    platform.well(&["verify", "--read-data"]);
+}
+
+/// What people enter is in no file.
+fn assert_no_share(folder: &std::path::Path, shares: &[String]) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            assert_no_share(&path, shares);
+        } else if path.is_file() {
+            let content = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            assert!(!shares.iter().any(|share| content.contains(share)), "a share is in {}", path.display());
+        }
+    }
 }
 
 #[test]

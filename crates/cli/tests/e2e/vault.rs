@@ -1,5 +1,7 @@
 //! Vault (OpenBao) from outside: back up, prove with and without keys, lose the disk, come back with the original keys.
 
+mod anew;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -109,7 +111,7 @@ fn step<'a>(report: &'a Value, id: &str) -> &'a Value {
     report["steps"].as_array().unwrap().iter().find(|step| step["name"] == id).unwrap()
 }
 
-// proves: B8
+// proves: B8, C12
 #[test]
 fn a_vault_whose_disk_is_lost_comes_back_into_a_new_server_with_the_original_keys_and_tokens() {
     let mut safe = Safe::new();
@@ -186,6 +188,7 @@ fn a_new_server_that_was_initialised_by_hand_is_taken_by_force_and_opens_with_th
     safe.platform.assert_nothing_left();
 }
 
+// proves: C12
 #[test]
 fn a_vault_that_is_only_sealed_is_unsealed_and_keeps_what_was_written_after_its_backup() {
     let safe = Safe::new();

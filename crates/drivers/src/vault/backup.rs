@@ -30,6 +30,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     archive::{self, Contents},
+    known,
     server::{Server, Status},
 };
 use crate::{
@@ -52,6 +53,9 @@ pub(super) struct Description {
     /// Where the canary is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) canary: Option<String>,
+    /// The names of what it held, where the token may list them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) known: Option<Vec<String>>,
     /// Why there is no snapshot, in a safety copy of a server that gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<String>,
@@ -135,7 +139,9 @@ fn snapshot(
         fingerprint: format!("{}.{}", contents.term, contents.index),
         size_bytes,
     };
-    Ok((describe(&status, canary), summary))
+    let mut description = describe(&status, canary);
+    description.known = known::known(&session);
+    Ok((description, summary))
 }
 
 fn describe(status: &Status, canary: Option<&str>) -> Description {
@@ -146,6 +152,7 @@ fn describe(status: &Status, canary: Option<&str>) -> Description {
         shares: status.shares,
         threshold: status.threshold,
         canary: canary.map(ToOwned::to_owned),
+        known: None,
         refused: None,
     }
 }

@@ -207,6 +207,7 @@ pub(super) fn verify_live(
             shares: status.shares,
             threshold: status.threshold,
             canary: None,
+            known: None,
             refused: None,
         },
     };

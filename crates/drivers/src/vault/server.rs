@@ -153,6 +153,33 @@ impl Server {
         }
     }
 
+    /// Makes a new server whose shares and root token are encrypted to `OpenPGP` keys, the token to the first one.
+    ///
+    /// **Shape**: public keys in base64; what comes back is base64 too, the shares in the order of the keys.
+    ///
+    /// # Errors
+    /// The server refuses, a public key that is none for instance.
+    pub(super) fn initialise_for(
+        &self,
+        public: &[&str],
+        needed: u64,
+    ) -> Result<(Vec<String>, String), DriverError> {
+        let body = json!({
+            "secret_shares": public.len(), "secret_threshold": needed,
+            "pgp_keys": public, "root_token_pgp_key": public.first(),
+        });
+        let answer = self.client.ask("PUT", "/v1/sys/init", &[], Some(&body))?;
+        let shares: Option<Vec<String>> = answer.body["keys_base64"]
+            .as_array()
+            .map(|keys| keys.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect());
+        match (shares, answer.text("/root_token")) {
+            (Some(shares), Some(token)) if !shares.is_empty() => Ok((shares, token.to_owned())),
+            _ => Err(self.refused("initialise itself for these people", &answer).with_hint(
+                "each `--holder NAME=FILE` needs one public key: `gpg --armor --export ada@example.org > ada.asc`",
+            )),
+        }
+    }
+
     /// Gives one share; returns how the server stands then.
     ///
     /// # Errors
@@ -220,6 +247,12 @@ impl Session<'_> {
                 .with_hint("plan the restore again: the server is another one than it was at the survey"));
         }
         Err(self.snapshot_refused("take the snapshot", &answer, POLICY_RESTORE))
+    }
+
+    /// Reads what the token may see; `None` when it may not, or nothing answers.
+    pub(super) fn look(&self, path: &str) -> Option<Value> {
+        let answer = self.server.client.ask("GET", path, &[("X-Vault-Token", &self.token)], None).ok()?;
+        answer.is_success().then_some(answer.body)
     }
 
     /// Asks how long the token lasts; `None` where it does not say, and zero where it has no end.

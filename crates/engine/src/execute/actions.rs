@@ -75,6 +75,7 @@ impl Executor<'_> {
             | Action::Load { .. }
             | Action::Unseal { .. }
             | Action::TakeOver { .. }
+            | Action::StartAnew { .. }
             | Action::ReplaceTables { .. }
             | Action::ReturnTables { .. }
             | Action::Fence { .. }
@@ -123,6 +124,9 @@ impl Executor<'_> {
             }
             Action::TakeOver { component, places, how, .. } => {
                 Ok(told(component, self.world.component(component)?.take_over(places, *how, self.observer)?))
+            }
+            Action::StartAnew { component, places, anew } => {
+                Ok(told(component, self.world.component(component)?.start_anew(places, anew, self.observer)?))
             }
             Action::Fence { component, member, fence } => self.fence(component, member, fence),
             Action::Promote { .. } => self.promote(action),
@@ -187,13 +191,16 @@ impl Executor<'_> {
         pin: bool,
         scratch: &Path,
     ) -> Result<StepEffect, EngineError> {
-        make_scratch(scratch)?;
         let begun_at = self.world.clock.now();
-        let driver = self.world.component(component)?;
-        let source = match files {
-            Some(files) => driver.open_files(files, scratch, self.observer)?,
-            None => driver.open_source(method, scratch, self.observer)?,
-        };
+        let opened = make_scratch(scratch).and_then(|()| {
+            let driver = self.world.component(component)?;
+            Ok(match files {
+                Some(files) => driver.open_files(files, scratch, self.observer)?,
+                None => driver.open_source(method, scratch, self.observer)?,
+            })
+        });
+        self.gate.pass(self.observer);
+        let source = opened?;
         let header = BackupHeader {
             identity: identity.clone(),
             method,

@@ -55,6 +55,7 @@ pub fn plan(walk: &Walk, mut source: ScriptSource, scope: &RunScope<'_>) -> Plan
         notes: Vec::new(),
         failed_at: scope.failed_at,
         objectives,
+        point: None,
         script: Some(Box::new(source)),
         from: None,
     }

@@ -14,9 +14,9 @@ use muster_types::{
 
 use super::{backup, facts, time};
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
-fn cluster(id: &str, at: &str, timeline: u32, stop: u64) -> Backup {
+pub(crate) fn cluster(id: &str, at: &str, timeline: u32, stop: u64) -> Backup {
     let mut backup = backup("database", id, at);
     backup.record.witness = Witness::from([
         ("system_identifier".into(), "7".into()),
@@ -26,7 +26,7 @@ fn cluster(id: &str, at: &str, timeline: u32, stop: u64) -> Backup {
     backup
 }
 
-fn range(start: u64, end: u64, begun_at: &str, newest: &str, as_of: &str) -> WalRange {
+pub(crate) fn range(start: u64, end: u64, begun_at: &str, newest: &str, as_of: &str) -> WalRange {
     WalRange {
         start: Lsn(start),
         end: Lsn(end),
@@ -38,7 +38,7 @@ fn range(start: u64, end: u64, begun_at: &str, newest: &str, as_of: &str) -> Wal
     }
 }
 
-fn line(timeline: u32, forks: &[(u32, u64)], ranges: Vec<WalRange>) -> WalLine {
+pub(crate) fn line(timeline: u32, forks: &[(u32, u64)], ranges: Vec<WalRange>) -> WalLine {
     let forks = forks.iter().map(|(timeline, at)| Fork { timeline: *timeline, at: Lsn(*at) }).collect();
     WalLine { id: LineId { timeline, history: timeline, segment_bits: 20 }, forks, ranges, mark: None }
 }

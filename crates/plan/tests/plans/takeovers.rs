@@ -2,9 +2,10 @@
 
 use muster_plan::{
     PlanError, RecoveryTarget,
-    restore::{Destination, RestoreOptions, plan},
+    restore::{Destination, RestoreOptions, plan, plan_anew},
 };
 use muster_types::{
+    anew::{Anew, KeyHolder},
     backup::{Method, Witness},
     config::Platform,
     facts::{Facts, SealFacts, SealState},
@@ -181,4 +182,28 @@ fn one_snapshot_of_etcd_becomes_the_data_directories_of_all_members() {
     });
     let targets: Vec<_> = moves.unwrap().into_iter().map(|one| one.target).collect();
     assert_eq!(targets, [std::path::PathBuf::from("/srv/a"), "/srv/b".into()]);
+}
+
+#[test]
+fn a_vault_begins_anew_only_in_an_empty_server_and_nothing_of_its_backup_goes_into_it() {
+    let holder = |name: &str| KeyHolder { name: name.into(), public_key: "abcd".into() };
+    let anew = Anew { holders: vec![holder("ada"), holder("ben")], needed: 2, into: "/root/keys".into() };
+    let planned = |state, has_backup: bool| {
+        let (platform, mut facts) = with_vault(state, None);
+        facts.backups.retain(|_| has_backup);
+        with_scope(&platform, |scope| plan_anew(scope, &facts, anew.clone()))
+    };
+    let plan = planned(SealState::Uninitialised, true).unwrap();
+    assert_eq!(
+        ids(&plan),
+        ["restore:vault", "start-anew:vault"],
+        "services would find no secrets: they are left alone"
+    );
+    assert!(plan.objectives.is_empty() && plan.notes[0].contains("every secret of vault is gone"));
+    let plan = planned(SealState::Uninitialised, false).unwrap();
+    assert_eq!(ids(&plan), ["start-anew:vault"]);
+    for state in [SealState::Silent, SealState::Sealed, SealState::Standby, SealState::Active] {
+        let refused = planned(state, true).unwrap_err();
+        assert!(matches!(refused, PlanError::CannotTakeOver { .. }), "{state:?}: {refused}");
+    }
 }

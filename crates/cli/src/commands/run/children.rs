@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::{
     answer::Answer,
     app::{self, Intent},
-    args::{BackupArgs, FailoverArgs, Global, RescueArgs, RestoreArgs, UnsealArgs},
+    args::{AnewArgs, BackupArgs, FailoverArgs, Global, PointArgs, RescueArgs, RestoreArgs, UnsealArgs},
     commands::{backup, copy, failover, rescue, restore},
     exit::Failure,
     progress::Progress,
@@ -62,16 +62,20 @@ impl Children {
                     label: label.clone(),
                     pin: false,
                     from_files: None,
+                    all: false,
+                    together: false,
                     dry_run: false,
                 };
                 backup::make_plan(world, &args)?
             }
             ChildRequest::Restore { component, to, into, tables } => {
                 let args = RestoreArgs {
+                    anew: AnewArgs::default(),
                     components: vec![component.clone()],
                     all: false,
                     to: to.clone().unwrap_or_else(|| "latest".into()),
                     timeline: None,
+                    point: PointArgs::default(),
                     table: tables.clone(),
                     from: None,
                     unseal: UnsealArgs::default(),

@@ -26,14 +26,25 @@ impl Rules<'_> {
                 let index = index.to_string();
                 self.judge_reference("component", used, &["services", name, "uses", &index], findings);
             }
-            for (index, before) in service.after.iter().enumerate() {
+            for (index, needed) in service.depends_on.iter().enumerate() {
                 let index = index.to_string();
-                self.judge_reference("service", before, &["services", name, "after", &index], findings);
+                self.judge_reference("service", needed, &["services", name, "depends_on", &index], findings);
             }
-            self.judge_circle(name, findings);
             if let Some(ready) = &service.ready {
                 self.judge_reference("check", ready, &["services", name, "ready"], findings);
             }
+        }
+        self.judge_order(findings);
+    }
+
+    /// A circle has no beginning: nobody could say which of them is started first.
+    fn judge_order(&self, findings: &mut Vec<Finding>) {
+        if let Some(name) = muster_plan::order::circle(self.typed.platform.services.iter()) {
+            let place = self.sources.place(self.key_at(&["services", name, "depends_on"]));
+            let finding =
+                Finding::error(format!("service `{name}` depends on itself through its `depends_on`"));
+            findings
+                .push(finding.at(place).hint("take one of the names out, so that one service can be first"));
         }
     }
 
@@ -100,26 +111,6 @@ impl Rules<'_> {
                 findings.push(finding.hint("keep one of them, or make a service of its own for each"));
             }
             _ => {}
-        }
-    }
-
-    /// A service that must run before itself never starts.
-    fn judge_circle(&self, name: &str, findings: &mut Vec<Finding>) {
-        let services = &self.typed.platform.services;
-        let (mut open, mut seen) = (vec![name], Vec::new());
-        while let Some(one) = open.pop() {
-            for before in services.get(one).iter().flat_map(|service| &service.after) {
-                if before == name {
-                    let place = self.sources.place(self.key_at(&["services", name, "after"]));
-                    let finding = Finding::error(format!("service `{name}` starts after itself")).at(place);
-                    findings.push(finding.hint("leave one name of the circle out of `after`"));
-                    return;
-                }
-                if !seen.contains(&before.as_str()) {
-                    seen.push(before);
-                    open.push(before);
-                }
-            }
         }
     }
 

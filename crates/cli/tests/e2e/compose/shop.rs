@@ -140,7 +140,7 @@ services:
   api:
     compose: {{file: compose.yml, service: api}}
     uses: [database, cache]
-    after: [db, redis]
+    depends_on: [db, redis]
     ready: api-up
     ready_within: 1m
     sandboxes: {{label: shop.sandbox=true, older_than: {older_than}}}
