@@ -9,6 +9,7 @@
 //! Read next: [`data`] for what is backed up, [`measure`] for time and memory.
 
 mod data;
+mod log;
 mod measure;
 mod postgres;
 
@@ -29,12 +30,18 @@ pub(crate) struct BenchArgs {
     /// Megabytes of files, and of the database
     #[arg(long, default_value_t = 512)]
     size_mib: u64,
+    /// Megabytes of write-ahead log that are received and replayed
+    #[arg(long, default_value_t = 1024)]
+    log_mib: u64,
     /// What to measure
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Data::Files, Data::Sqlite])]
     data: Vec<Data>,
     /// How often each command is measured
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// The binary that is measured. Default: it is built now, with `--release`
+    #[arg(long, value_name = "FILE")]
+    muster: Option<PathBuf>,
     /// Where every measurement is written
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -50,6 +57,8 @@ enum Data {
     Sqlite,
     /// A cluster of PostgreSQL 15; takes minutes per round
     Postgres,
+    /// The write-ahead log of PostgreSQL 15: received, and replayed to a time; takes minutes per round
+    Log,
 }
 
 /// One command of one tool, run once per round.
@@ -61,13 +70,21 @@ struct Case {
     line: String,
     /// What the command makes; its size is reported.
     output: PathBuf,
+    /// A file that holds how many bytes were worked on; the rate is reported then.
+    work: Option<PathBuf>,
     /// Makes room for it: an empty repository, no earlier output.
     prepare: String,
 }
 
 /// Measures everything and prints the table.
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
-    workspace::run("cargo", &["build", "--release", "--bin", "muster"])?;
+    let muster = if let Some(file) = &args.muster {
+        file.canonicalize().with_context(|| format!("finding {}", file.display()))?
+    } else {
+        workspace::run("cargo", &["build", "--release", "--bin", "muster"])?;
+        workspace::root().join("target/release/muster")
+    };
+    let muster = muster.display().to_string();
     let folder = args.folder.clone().unwrap_or_else(|| workspace::root().join("target/bench"));
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -87,7 +104,14 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let cases = cases(&folder, &args.data, server.as_ref());
+    let log = if wants(Data::Log) {
+        postgres::check()?;
+        Some(log::Log::start(&folder, size, args.log_mib)?)
+    } else {
+        None
+    };
+    let mut cases = cases(&folder, &args.data, server.as_ref(), &muster);
+    cases.extend(log.iter().flat_map(|log| log.cases(&muster)));
     let mut results: Vec<Vec<Measurement>> = cases.iter().map(|_| Vec::new()).collect();
     for round in 1..=args.rounds {
         for (case, results) in cases.iter().zip(&mut results) {
@@ -101,7 +125,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         #[expect(clippy::disallowed_methods, reason = "figures can be measured again")]
         fs::write(path, format!("{document:#}\n")).with_context(|| format!("writing {}", path.display()))?;
     }
-    drop(server);
+    drop((server, log));
     fs::remove_dir_all(&folder)?;
     Ok(())
 }
@@ -111,6 +135,10 @@ fn measure_case(folder: &Path, case: &Case) -> anyhow::Result<Measurement> {
     let mut measurement = run(folder, &case.line)?;
     measurement.size_bytes = folder_size(&case.output)?;
     ensure!(measurement.size_bytes > 0, "`{}` made nothing", case.line);
+    if let Some(path) = &case.work {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        measurement.work_bytes = Some(text.trim().parse().context("bytes of work")?);
+    }
     Ok(measurement)
 }
 
@@ -128,14 +156,13 @@ const RESTIC: &str = "restic --quiet --no-cache -r restic-repository";
 const COPY: &str = "sqlite3 app.db \".backup copy.db\"";
 
 /// All commands; the backups of a kind before its restores, so that they find what to restore.
-fn cases(folder: &Path, data: &[Data], server: Option<&postgres::Server>) -> Vec<Case> {
-    let muster = workspace::root().join("target/release/muster").display().to_string();
+fn cases(folder: &Path, data: &[Data], server: Option<&postgres::Server>, muster: &str) -> Vec<Case> {
     [(Data::Files, "files", "files"), (Data::Sqlite, "sqlite", "database")]
         .into_iter()
         .filter(|(kind, _, _)| data.contains(kind))
-        .map(|(_, data, component)| Subject { data, component, muster: &muster, folder })
+        .map(|(_, data, component)| Subject { data, component, muster, folder })
         .flat_map(|subject| subject.backups().into_iter().chain(subject.restores()).collect::<Vec<_>>())
-        .chain(server.iter().flat_map(|server| server.cases(&muster)))
+        .chain(server.iter().flat_map(|server| server.cases(muster)))
         .collect()
 }
 
@@ -148,7 +175,7 @@ impl Subject<'_> {
         output: &str,
         prepare: String,
     ) -> Case {
-        Case { data: self.data, verb, tool, line, output: self.folder.join(output), prepare }
+        Case { data: self.data, verb, tool, line, output: self.folder.join(output), work: None, prepare }
     }
 
     fn archive(&self) -> String {
@@ -215,8 +242,8 @@ fn mib(bytes: u64) -> f64 {
 
 fn print_table(cases: &[Case], results: &[Vec<Measurement>]) {
     println!(
-        "\n{:8} {:8} {:20} {:>9} {:>17} {:>10} {:>10}",
-        "data", "verb", "tool", "seconds", "(min-max)", "size MiB", "memory MiB"
+        "\n{:8} {:8} {:20} {:>9} {:>17} {:>7} {:>10} {:>10} {:>7}",
+        "data", "verb", "tool", "seconds", "(min-max)", "cpu s", "size MiB", "memory MiB", "MiB/s"
     );
     for (case, all) in cases.iter().zip(results) {
         let seconds: Vec<f64> = all.iter().map(|one| one.seconds).collect();
@@ -224,15 +251,21 @@ fn print_table(cases: &[Case], results: &[Vec<Measurement>]) {
             seconds.iter().fold((f64::MAX, 0.0_f64), |(low, high), s| (low.min(*s), high.max(*s)));
         let memory = all.iter().map(|one| one.memory_bytes).max().unwrap_or(0);
         let size = all.last().map_or(0, |one| one.size_bytes);
+        let cpu = median(all.iter().map(|one| one.cpu_seconds).collect());
+        let rates: Option<Vec<f64>> =
+            all.iter().map(|one| Some(mib(one.work_bytes?) / one.seconds)).collect();
+        let rate = rates.map_or_else(String::new, |rates| format!("{:.1}", median(rates)));
         println!(
-            "{:8} {:8} {:20} {:>9.2} {:>17} {:>10.1} {:>10.1}",
+            "{:8} {:8} {:20} {:>9.2} {:>17} {:>7.2} {:>10.1} {:>10.1} {:>7}",
             case.data,
             case.verb,
             case.tool,
             median(seconds.clone()),
             format!("({low:.2}-{high:.2})"),
+            cpu,
             mib(size),
-            mib(memory)
+            mib(memory),
+            rate
         );
     }
 }
@@ -249,10 +282,12 @@ fn document(args: &BenchArgs, cases: &[Case], results: &[Vec<Measurement>]) -> s
                 "command": case.line,
                 "median_seconds": median(all.iter().map(|one| one.seconds).collect()),
                 "seconds": all.iter().map(|one| one.seconds).collect::<Vec<_>>(),
+                "cpu_seconds": all.iter().map(|one| one.cpu_seconds).collect::<Vec<_>>(),
+                "work_bytes": all.iter().map(|one| one.work_bytes).collect::<Vec<_>>(),
                 "size_bytes": all.last().map(|one| one.size_bytes),
                 "memory_bytes": all.iter().map(|one| one.memory_bytes).max(),
             })
         })
         .collect();
-    json!({"size_mib": args.size_mib, "rounds": args.rounds, "rows": rows})
+    json!({"size_mib": args.size_mib, "log_mib": args.log_mib, "rounds": args.rounds, "rows": rows})
 }

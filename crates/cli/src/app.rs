@@ -262,7 +262,8 @@ pub(crate) fn world_with(loaded: Loaded, repo: Repo) -> Result<World, Failure> {
     let journal = Journal::open(&loaded.state_dir)?.with_mask(loaded.mask.clone());
     let mut components = BTreeMap::new();
     for (name, definition) in &loaded.platform.components {
-        components.insert(name.clone(), component::open(name, definition, Arc::clone(&clock))?);
+        let definition = definition.with_rpo_of(&loaded.platform.objectives);
+        components.insert(name.clone(), component::open(name, &definition, Arc::clone(&clock))?);
     }
     let mut services = BTreeMap::new();
     for (name, definition) in &loaded.platform.services {

@@ -18,6 +18,7 @@ mod attachments;
 mod base_backup;
 mod binaries;
 mod described;
+mod direct;
 mod failover;
 mod logical;
 mod look;
@@ -34,8 +35,10 @@ mod role;
 mod scratch;
 mod settings;
 mod source;
+mod standby;
 mod tables;
 mod tls;
+mod transport;
 mod verify;
 mod wal;
 mod wire;
@@ -44,16 +47,20 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use muster_repo::{Repo, source::Source};
 use muster_types::{
     Clock, Kind, Lsn,
     backup::{BackupRecord, Method},
-    config::{FilesComponent, PostgresComponent, PostgresMethod, PostgresWal, SecretSwitch},
+    config::{
+        FilesComponent, PostgresComponent, PostgresMethod, PostgresTransport, PostgresWal, SecretSwitch,
+    },
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
     failover::MemberFacts,
+    objective::Target,
     place::in_server,
     plan::SwapMove,
     rescue::{RowSelection, RowsFound, TriggerUse},
@@ -63,10 +70,7 @@ use muster_types::{
 pub(crate) use self::described::{described, description_file};
 use self::{
     address::Address,
-    base_backup::BaseBackup,
     place::Owner,
-    settings::Settings,
-    source::PostgresSource,
     wire::{Connection, Purpose},
 };
 use crate::{
@@ -88,6 +92,11 @@ pub struct PostgresDriver {
     name: String,
     address: Address,
     method: PostgresMethod,
+    transport: PostgresTransport,
+    /// The member that gives backups, if it is not the server of `url`.
+    backup_from: Option<String>,
+    /// What that member may lag.
+    rpo: Option<Duration>,
     data_dir: Option<PathBuf>,
     bin_dir: Option<PathBuf>,
     /// Bytes per second.
@@ -122,6 +131,12 @@ impl PostgresDriver {
                 return Err(DriverError::new(Kind::Config, message).with_hint("write it from `/` on"));
             }
         }
+        transport::check(name, component)?;
+        let members = failover::servers(name, component)?;
+        if let Some(from) = &component.backup_from {
+            standby::check(name, from, &members, component)?;
+        }
+        let rpo = component.common.objectives.and_then(|one| one.rpo);
         Ok(Self {
             name: name.to_owned(),
             address: Address {
@@ -129,12 +144,16 @@ impl PostgresDriver {
                 ..Address::parse(url, component.password.as_deref())?
             },
             method: component.method,
+            transport: component.transport,
+            backup_from: component.backup_from.clone(),
+            rpo: rpo
+                .and_then(|rpo| if let Target::Within(span) = rpo { Some(span.duration()) } else { None }),
             data_dir: component.data_dir.clone(),
             bin_dir: component.bin_dir.clone(),
             max_rate: component.max_rate.map(|rate| rate.0),
             wal: component.wal,
             unbounded_slot: component.unbounded_slot,
-            members: failover::servers(name, component)?,
+            members,
             on_failover: component.on_failover.clone(),
             failover_secrets: failover::switches(component)?,
             clock,
@@ -173,6 +192,21 @@ impl PostgresDriver {
         }
     }
 
+    fn asked(&self) -> transport::Request<'_> {
+        transport::Request {
+            address: &self.address,
+            transport: self.transport,
+            data_dir: self.data_dir.as_deref(),
+            max_rate: self.max_rate,
+            from: self
+                .members
+                .iter()
+                .find(|one| self.backup_from.as_ref() == Some(&one.name))
+                .map(|one| standby::Request { member: &one.name, address: &one.address, rpo: self.rpo }),
+            clock: &self.clock,
+        }
+    }
+
     fn about(&self) -> rescue::Request<'_> {
         rescue::Request {
             name: &self.name,
@@ -180,23 +214,6 @@ impl PostgresDriver {
             bin_dir: self.bin_dir.as_deref(),
             data_dir: self.data_dir.as_deref(),
         }
-    }
-
-    fn begin(&self, watcher: &dyn Watcher) -> Result<PostgresSource, DriverError> {
-        let mut asked = Connection::open(&self.address, Purpose::Sql, watcher)?;
-        ready::refuse(&self.address, &ready::hindrances(&mut asked, &self.address, watcher)?)?;
-        let mut settings = Settings::read(&mut asked, watcher)?;
-        let misplaced = self.data_dir.as_deref().and_then(|folder| look::misplaced(folder, &settings.server));
-        settings.warnings.extend(misplaced.map(|(what, mend)| format!("{what}; {mend}")));
-        let replication = Connection::open(&self.address, Purpose::Replication, watcher)?;
-        watcher.begin("wait for a checkpoint", None);
-        let (backup, mut begun) = BaseBackup::begin(replication, self.max_rate, watcher)?;
-        begun.tablespaces.sort_by_key(|one| one.oid.parse::<u64>().unwrap_or(u64::MAX));
-        let data = self.data_dir.clone().unwrap_or_else(|| settings.server.data_directory.clone());
-        let paths = std::iter::once(data)
-            .chain(begun.tablespaces.iter().map(|one| PathBuf::from(&one.path)))
-            .collect();
-        PostgresSource::new(backup, begun, paths, settings, self.clock.clone())
     }
 
     /// Says what the server itself tells: its files may lie on another host.
@@ -300,7 +317,7 @@ impl ComponentDriver for PostgresDriver {
             Method::Consistent if self.method == PostgresMethod::Logical => {
                 logical::take(&self.address, self.bin_dir.as_deref(), &self.clock, scratch, watcher)
             }
-            Method::Consistent => Ok(Box::new(self.begin(watcher)?)),
+            Method::Consistent => transport::begin(&self.asked(), watcher),
         }
     }
 

@@ -8,6 +8,8 @@
 
 #[path = "postgres/damage.rs"]
 mod damage;
+#[path = "postgres/direct.rs"]
+mod direct;
 #[path = "postgres/health.rs"]
 mod health;
 #[path = "postgres/isolation.rs"]
@@ -20,6 +22,8 @@ mod logical;
 mod looks;
 #[path = "postgres/refusals.rs"]
 mod refusals;
+#[path = "postgres/standby.rs"]
+mod standby;
 #[path = "postgres/taken.rs"]
 mod taken;
 

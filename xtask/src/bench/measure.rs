@@ -1,7 +1,7 @@
 //! Time and memory of one shell line with everything that it starts.
 //!
 //! Memory is the largest sum of resident pages of its process group, looked at every few milliseconds: a pipeline's
-//! parts live at the same time. The clock stops when the shell has ended.
+//! parts live at the same time. Processor time is that of what the shell has waited for. The clock stops when it has ended.
 
 use std::{
     fs,
@@ -16,19 +16,26 @@ use anyhow::{Context, ensure};
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const PAGE_BYTES: u64 = 4096;
+/// What the kernel counts processor time in, on every Linux that this runs on.
+const TICKS: f64 = 100.0;
 
 /// What one run of a command took.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measurement {
     pub(super) seconds: f64,
+    /// Processor time of everything that it waited for.
+    pub(super) cpu_seconds: f64,
     /// The largest resident memory of all its processes together.
     pub(super) memory_bytes: u64,
     /// The size of what it made.
     pub(super) size_bytes: u64,
+    /// What it worked on, where the case says it.
+    pub(super) work_bytes: Option<u64>,
 }
 
 /// Runs a shell line in `folder` and measures it. It fails when the line fails.
 pub(super) fn run(folder: &Path, line: &str) -> anyhow::Result<Measurement> {
+    let used = processor_seconds();
     let begun = Instant::now();
     let mut child = Command::new("bash")
         .args(["-o", "pipefail", "-c", line])
@@ -50,7 +57,19 @@ pub(super) fn run(folder: &Path, line: &str) -> anyhow::Result<Measurement> {
     };
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(status.success(), "`{line}` failed: {status}");
-    Ok(Measurement { seconds, memory_bytes, size_bytes: 0 })
+    let cpu_seconds = processor_seconds() - used;
+    Ok(Measurement { seconds, cpu_seconds, memory_bytes, size_bytes: 0, work_bytes: None })
+}
+
+/// Processor time of all children that have ended and were waited for.
+fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = || {
+        let fields: Vec<f64> =
+            stat.rsplit(')').next()?.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+        Some(fields.get(13)? + fields.get(14)?)
+    };
+    ticks().unwrap_or_default() / TICKS
 }
 
 /// Resident bytes of all processes of a group.

@@ -1,7 +1,7 @@
 //! A PostgreSQL 15 cluster for the bench, and what Muster is measured against: pgBackRest and PostgreSQL's own programs.
 //!
 //! In: a folder and a size. Out: a running server with a third each of pgbench's tables, JSON and vectors of floats, and
-//! the cases. The server listens on a socket and a free port of 127.0.0.1 only, and ends with its guard.
+//! the cases. Muster reads once over the network and once on this host. The server listens on a socket and a free port of 127.0.0.1 only, and ends with its guard.
 //!
 //! pgBackRest reads the files itself with two processes, at zstd 3 and with its cipher; it copies no WAL here
 //! (`archive-copy=n`), which Muster and `pg_basebackup` do.
@@ -13,21 +13,26 @@ use anyhow::ensure;
 
 use super::{Case, Subject, measure::run};
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
+pub(super) const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// PostgreSQL refuses root.
-const AS: &str = "setpriv --reuid=postgres --regid=postgres --init-groups --";
+pub(super) const AS: &str = "setpriv --reuid=postgres --regid=postgres --init-groups --";
 /// Bytes of one unit of pgbench's scale on disk, about.
 const SCALE_BYTES: u64 = 15 << 20;
 
 /// A running server, stopped when it is dropped.
 pub(super) struct Server {
-    folder: String,
+    pub(super) folder: String,
     port: u16,
 }
 
 impl Server {
     /// Makes a cluster of about `size` bytes below `folder`, and starts it.
     pub(super) fn start(folder: &Path, size: u64) -> anyhow::Result<Self> {
+        Self::start_with(folder, size, "archive_mode = off")
+    }
+
+    /// As [`Self::start`], with more lines of settings, divided by `\n`.
+    pub(super) fn start_with(folder: &Path, size: u64, more: &str) -> anyhow::Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let place = folder.join("pg");
         fs::create_dir_all(&place)?;
@@ -36,7 +41,7 @@ impl Server {
         let own =
             format!("chown postgres: pg && {AS} {BIN}/initdb -k --no-sync -A trust -U postgres -D pg/data");
         let settings = format!(
-            "printf \"port = {port}\\nlisten_addresses = '127.0.0.1'\\nunix_socket_directories = '{}/pg'\\nmax_wal_size = 4GB\\narchive_mode = off\\n\" >> pg/data/postgresql.conf",
+            "printf \"port = {port}\\nlisten_addresses = '127.0.0.1'\\nunix_socket_directories = '{}/pg'\\nmax_wal_size = 4GB\\n{more}\\n\" >> pg/data/postgresql.conf",
             server.folder
         );
         run(folder, &format!("{own} && {settings}"))?;
@@ -56,7 +61,7 @@ impl Server {
         Ok(server)
     }
 
-    fn options(&self) -> String {
+    pub(super) fn options(&self) -> String {
         format!("-h {}/pg -p {} -U postgres", self.folder, self.port)
     }
 
@@ -69,8 +74,10 @@ impl Server {
         fs::write(folder.join("pgbackrest.conf"), rest)?;
         let muster = fs::read_to_string(folder.join("muster.yaml"))?;
         let component = format!(
-            "  cluster: {{kind: postgres, url: \"postgres://postgres@127.0.0.1:{}/postgres\", bin_dir: {BIN}}}\n",
-            self.port
+            "  cluster: {{kind: postgres, url: \"{url}\", bin_dir: {BIN}, transport: replication}}\n  \
+             direct: {{kind: postgres, url: \"{url}\", bin_dir: {BIN}, transport: local}}\n  \
+             log: {{kind: postgres, url: \"{url}\", bin_dir: {BIN}, wal: stream, unbounded_slot: true}}\n",
+            url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
         );
         fs::write(folder.join("muster.yaml"), muster + &component)?;
         Ok(())
@@ -78,14 +85,14 @@ impl Server {
 
     /// Returns the backups and then the restores.
     pub(super) fn cases(&self, muster: &str) -> Vec<Case> {
-        self.backups(muster).into_iter().chain(self.restores(muster)).collect()
+        self.backups(muster).into_iter().chain(self.seconds(muster)).chain(self.restores(muster)).collect()
     }
 
     fn subject<'a>(&'a self, muster: &'a str) -> Subject<'a> {
         Subject { data: "postgres", component: "cluster", muster, folder: Path::new(&self.folder) }
     }
 
-    fn backrest(&self) -> String {
+    pub(super) fn backrest(&self) -> String {
         format!("{AS} pgbackrest --config={}/pgbackrest.conf --stanza=bench", self.folder)
     }
 
@@ -93,21 +100,24 @@ impl Server {
         let (options, backrest) = (self.options(), self.backrest());
         let subject = self.subject(muster);
         let case = |tool, line, output, prepare| subject.case("backup", tool, line, output, prepare);
-        let folders = "pgbackrest pgbackrest-log";
         vec![
             case(
                 "muster",
                 format!("{muster} --quiet backup cluster"),
                 "muster-repository/data",
-                format!("rm -rf muster-repository .muster && {muster} --quiet init --yes"),
+                fresh(muster),
+            ),
+            case(
+                "muster, direct",
+                format!("{muster} --quiet backup direct"),
+                "muster-repository/data",
+                fresh(muster),
             ),
             case(
                 "pgbackrest",
                 format!("{backrest} --type=full backup && sync -f pgbackrest"),
                 "pgbackrest/backup",
-                format!(
-                    "rm -rf {folders} && mkdir {folders} && chown postgres: {folders} && {backrest} stanza-create"
-                ),
+                self.fresh_backrest(),
             ),
             case(
                 "basebackup | zstd",
@@ -132,6 +142,46 @@ impl Server {
         ]
     }
 
+    /// An empty repository of pgBackRest.
+    pub(super) fn fresh_backrest(&self) -> String {
+        let (folders, backrest) = ("pgbackrest pgbackrest-log", self.backrest());
+        format!(
+            "rm -rf {folders} && mkdir {folders} && chown postgres: {folders} && {backrest} stanza-create"
+        )
+    }
+
+    /// A second backup, after one row on each hundredth page has changed.
+    fn seconds(&self, muster: &str) -> Vec<Case> {
+        let (options, backrest) = (self.options(), self.backrest());
+        let subject = self.subject(muster);
+        let update = |table: &str, set: &str| {
+            format!(
+                "-c \"update {table} set {set} where (ctid::text::point)[1] = 1 and (ctid::text::point)[0]::bigint % 100 = 0\""
+            )
+        };
+        let change = format!(
+            "{BIN}/psql {options} -qX -d postgres {} {} {} -c checkpoint",
+            update("pgbench_accounts", "abalance = abalance + 1"),
+            update("runs", "at = at + interval '1 second'"),
+            update("vectors", "id = id + 1"),
+        );
+        let case = |tool, line, output, prepare| {
+            subject.case("second", tool, line, output, format!("{prepare} && {change}"))
+        };
+        let second = |component: &str| format!("{muster} --quiet backup {component}");
+        let after = |component: &str| format!("{} && {}", fresh(muster), second(component));
+        vec![
+            case("muster", second("cluster"), "muster-repository/data", after("cluster")),
+            case("muster, direct", second("direct"), "muster-repository/data", after("direct")),
+            case(
+                "pgbackrest",
+                format!("{backrest} --type=incr backup && sync -f pgbackrest"),
+                "pgbackrest/backup",
+                format!("{} && {backrest} --type=full backup", self.fresh_backrest()),
+            ),
+        ]
+    }
+
     fn restores(&self, muster: &str) -> Vec<Case> {
         let (options, backrest) = (self.options(), self.backrest());
         let subject = self.subject(muster);
@@ -142,7 +192,7 @@ impl Server {
         vec![
             case(
                 "muster",
-                format!("{muster} --quiet restore cluster --into pg/back"),
+                format!("{muster} --quiet restore direct --into pg/back"),
                 "pg/back",
                 "rm -rf pg/back pg/.muster*".into(),
             ),
@@ -172,6 +222,11 @@ impl Server {
             ),
         ]
     }
+}
+
+/// An empty repository of Muster.
+pub(super) fn fresh(muster: &str) -> String {
+    format!("rm -rf muster-repository .muster && {muster} --quiet init --yes")
 }
 
 impl Drop for Server {

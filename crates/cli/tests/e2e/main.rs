@@ -18,6 +18,7 @@ mod copies;
 mod damage;
 mod databases;
 mod diagnose;
+mod direct;
 mod disks;
 mod environments;
 mod etcd;

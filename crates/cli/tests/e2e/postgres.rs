@@ -59,7 +59,7 @@ impl Cluster {
         assert!(!self.server.data_dir().join("muster-run").exists());
     }
 
-    fn remove_data(&mut self) {
+    pub(crate) fn remove_data(&mut self) {
         self.server.stop_immediate();
         fs::remove_dir_all(self.server.data_dir()).unwrap();
     }

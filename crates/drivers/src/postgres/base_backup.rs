@@ -51,6 +51,14 @@ pub(super) struct Ended {
     pub(super) damage: Vec<String>,
 }
 
+/// Whether the log that is needed comes at the end of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Log {
+    Sent,
+    /// Who takes the backup gets it by another way.
+    Left,
+}
+
 /// The next part of the stream.
 #[derive(Debug)]
 pub(super) enum Part {
@@ -67,6 +75,8 @@ pub(super) enum Part {
 /// A running backup.
 pub(super) struct BaseBackup {
     connection: Connection,
+    /// The temporary slot.
+    slot: String,
 }
 
 impl BaseBackup {
@@ -77,17 +87,17 @@ impl BaseBackup {
     pub(super) fn begin(
         mut connection: Connection,
         max_rate: Option<u64>,
+        log: Log,
         watcher: &dyn Watcher,
     ) -> Result<(Self, Begun), DriverError> {
-        let slot = format!("muster_{:08x}_{:08x}", std::process::id(), fastrand::u32(..));
-        connection
-            .query(&format!("CREATE_REPLICATION_SLOT {slot} TEMPORARY PHYSICAL (RESERVE_WAL)"), watcher)?;
+        let slot = keep_log(&mut connection, watcher)?;
+        let log = log == Log::Sent;
         let rate = max_rate.map_or_else(String::new, |rate| {
             format!(", MAX_RATE {}", (rate / 1024).clamp(*RATE_KIB.start(), *RATE_KIB.end()))
         });
         // Waiting for the archiver could last for ever, and the log that is needed comes with the backup.
         connection.send_query(&format!(
-            "BASE_BACKUP (LABEL 'muster', PROGRESS true, CHECKPOINT 'fast', WAL true, WAIT false, \
+            "BASE_BACKUP (LABEL 'muster', PROGRESS true, CHECKPOINT 'fast', WAL {log}, WAIT false, \
              VERIFY_CHECKSUMS true, MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C'{rate})"
         ))?;
         let start = rows(&mut connection, watcher)?;
@@ -107,12 +117,17 @@ impl BaseBackup {
                 Some(Tablespace { oid: row.next()??, path: row.next()?? })
             })
             .collect();
-        Ok((Self { connection }, Begun { start, timeline, tablespaces, size_bytes }))
+        Ok((Self { connection, slot }, Begun { start, timeline, tablespaces, size_bytes }))
     }
 
     /// Returns the connection, to end it from another thread.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Returns the connection and the name of its slot: after the end of the backup, for the log.
+    pub(super) fn session(&mut self) -> (&mut Connection, &str) {
+        (&mut self.connection, &self.slot)
     }
 
     /// Waits for the next part.
@@ -165,6 +180,16 @@ impl BaseBackup {
         }
         Ok(Ended { stop, damage })
     }
+}
+
+/// Makes a temporary slot that keeps the log from now on; returns its name. It ends with the session.
+///
+/// # Errors
+/// What the server refuses; a lost connection; `Interrupted`.
+pub(super) fn keep_log(connection: &mut Connection, watcher: &dyn Watcher) -> Result<String, DriverError> {
+    let slot = format!("muster_{:08x}_{:08x}", std::process::id(), fastrand::u32(..));
+    connection.query(&format!("CREATE_REPLICATION_SLOT {slot} TEMPORARY PHYSICAL (RESERVE_WAL)"), watcher)?;
+    Ok(slot)
 }
 
 /// Keeps what names a file or a block.

@@ -53,8 +53,8 @@ const NOBODY: &str = "muster_fenced";
 
 /// One server.
 pub(super) struct Server {
-    name: String,
-    address: Address,
+    pub(super) name: String,
+    pub(super) address: Address,
     service: Option<String>,
 }
 

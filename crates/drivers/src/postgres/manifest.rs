@@ -10,9 +10,13 @@
 //!
 //! It holds one number and the name of each file.
 
+mod written;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+
+pub(super) use self::written::{About, Written};
 
 /// The files that have arrived so far.
 #[derive(Debug, Default)]

@@ -18,11 +18,45 @@ pub(super) struct Hindrance {
     pub(super) mend: String,
 }
 
-/// Looks for all hindrances.
+/// What a server must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    Standby,
+}
+
+impl Role {
+    /// Says what is wrong with a server that is the other one.
+    fn misfit(self, is_standby: bool) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Primary if is_standby => Some((
+                "the server is a standby, and backups are taken from the primary only",
+                "name the primary in `url`, and the standby in `backup_from` if it shall give the backup",
+            )),
+            Self::Standby if !is_standby => Some((
+                "it is a primary, and `backup_from` names it as a standby",
+                "name the present primary in `url` and a standby of it in `backup_from`, or leave `backup_from` out",
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Looks for all hindrances of a primary.
 ///
 /// # Errors
 /// A lost connection; `Interrupted`.
 pub(super) fn hindrances(
+    connection: &mut Connection,
+    address: &Address,
+    watcher: &dyn Watcher,
+) -> Result<Vec<Hindrance>, DriverError> {
+    hindrances_of(Role::Primary, connection, address, watcher)
+}
+
+/// As [`hindrances`], of a server that must be this.
+pub(super) fn hindrances_of(
+    role: Role,
     connection: &mut Connection,
     address: &Address,
     watcher: &dyn Watcher,
@@ -62,11 +96,9 @@ pub(super) fn hindrances(
             format!("ALTER SYSTEM SET max_wal_senders = {}; {restart}", senders + 5),
         );
     }
-    if connection.value("SELECT pg_is_in_recovery()", watcher)?.as_deref() == Some("t") {
-        add(
-            "the server is a standby, and backups are taken from the primary only".into(),
-            "name the primary in `url`".into(),
-        );
+    let is_standby = connection.value("SELECT pg_is_in_recovery()", watcher)?.as_deref() == Some("t");
+    if let Some((what, mend)) = role.misfit(is_standby) {
+        add(what.into(), mend.into());
     }
     if used_slots >= slots {
         add(

@@ -52,6 +52,12 @@ pub(super) struct Server {
     pub(super) extensions: Vec<String>,
     /// `database provider version`, for each database.
     pub(super) collations: Vec<String>,
+    /// Where the files were read: `replication`, or `local`, by Muster on the server's host.
+    #[serde(default)]
+    pub(super) transport: String,
+    /// The member that gave the backup, where it was not the server of `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) member: Option<String>,
     #[serde(default)]
     pub(super) timeline: u32,
     #[serde(default)]
@@ -69,6 +75,8 @@ pub(super) struct Settings {
     pub(super) warnings: Vec<String>,
     /// Whether files outside the data directory had to be written anew from what the server tells of them.
     pub(super) is_told: bool,
+    /// Bytes of a file of log.
+    pub(super) segment_bytes: u64,
 }
 
 impl Settings {
@@ -118,7 +126,13 @@ impl Settings {
         server.extensions = connection.column(EXTENSIONS, watcher)?;
         let collations = "SELECT datname || ' ' || datlocprovider::text || ' ' || coalesce(datcollversion, '-') FROM pg_database ORDER BY 1";
         server.collations = connection.column(collations, watcher)?;
-        let mut settings = Self { server, texts: Vec::new(), warnings: Vec::new(), is_told: false };
+        let sql = "SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'";
+        let segment = connection.value(sql, watcher)?.and_then(|text| text.parse().ok());
+        let segment_bytes = segment.filter(|bytes: &u64| bytes.is_power_of_two()).ok_or_else(|| {
+            DriverError::new(Kind::Unavailable, "the server does not tell how large a file of its log is")
+        })?;
+        let (texts, warnings) = (Vec::new(), Vec::new());
+        let mut settings = Self { server, texts, warnings, is_told: false, segment_bytes };
         if !settings.server.outside.is_empty() {
             settings.read_outside(connection, watcher)?;
         }

@@ -9,8 +9,12 @@
 //! A link to a tablespace points to the tablespace's place in the backup (`../../1`) and never to the server's own:
 //! a restored cluster that is started without any care must not touch the files of the one that it came from.
 //!
+//! The log that a standby has streams after the manifest: `0/pg_wal/0000…`, segment by segment.
+//!
 //! It reads the stream once, from one thread, and holds one message of it in memory.
 //! Read next: `base_backup.rs`.
+
+mod log;
 
 use std::{
     collections::BTreeSet,
@@ -23,10 +27,12 @@ use bytes::{Buf, Bytes};
 use muster_repo::source::{Entry, EntryKind, EntryMeta, Source, SourceError, SourceSummary};
 use muster_types::{Clock, Explain, Kind, Timestamp, backup::Witness, event::Unwatched};
 
+pub(super) use self::log::segment_names;
 use super::{
     base_backup::{BaseBackup, Begun, Ended, Part},
     manifest::Arrived,
     settings::{self, Settings},
+    standby::{Standby, follow::Following},
     wire::Stopper,
 };
 use crate::DriverError;
@@ -41,10 +47,11 @@ const MODE_FILE: u32 = 0o100_600;
 /// A base backup that is being received.
 pub(super) struct PostgresSource {
     stream: Arc<Mutex<Stream>>,
-    stopper: Stopper,
+    stoppers: Vec<Stopper>,
     begun: Begun,
     paths: Vec<PathBuf>,
     settings: Arc<Settings>,
+    segment_bytes: u64,
     clock: Arc<dyn Clock>,
 }
 
@@ -62,17 +69,32 @@ struct Stream {
     owner: (u32, u32),
     bytes: u64,
     arrived: Arrived,
+    /// Where the server is a standby.
+    standby: Option<Standby>,
+    following: Option<Following>,
+}
+
+/// What is taken besides the stream.
+pub(super) struct About {
+    pub(super) begun: Begun,
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) settings: Settings,
+    /// Bytes of a file of log.
+    pub(super) segment_bytes: u64,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl PostgresSource {
     pub(super) fn new(
         backup: BaseBackup,
-        begun: Begun,
-        paths: Vec<PathBuf>,
-        settings: Settings,
-        clock: Arc<dyn Clock>,
+        standby: Option<Standby>,
+        about: About,
     ) -> Result<Self, DriverError> {
-        let stopper = backup.connection().stopper()?;
+        let About { begun, paths, settings, segment_bytes, clock } = about;
+        let mut stoppers = vec![backup.connection().stopper()?];
+        if let Some(standby) = &standby {
+            stoppers.extend(standby.stoppers()?);
+        }
         let stream = Stream {
             backup,
             ahead: Bytes::new(),
@@ -83,9 +105,11 @@ impl PostgresSource {
             owner: (0, 0),
             bytes: 0,
             arrived: Arrived::default(),
+            standby,
+            following: None,
         };
         let stream = Arc::new(Mutex::new(stream));
-        Ok(Self { stream, stopper, begun, paths, settings: Arc::new(settings), clock })
+        Ok(Self { stream, stoppers, begun, paths, settings: Arc::new(settings), segment_bytes, clock })
     }
 }
 
@@ -99,6 +123,7 @@ impl Source for PostgresSource {
             stage: Stage::Archives,
             settings: self.settings.clone(),
             begun: self.begun.clone(),
+            segment_bytes: self.segment_bytes,
             clock: self.clock.clone(),
         })
     }
@@ -108,7 +133,7 @@ impl Source for PostgresSource {
     }
 
     fn interrupt(&self) {
-        self.stopper.stop();
+        self.stoppers.iter().for_each(Stopper::stop);
     }
 
     fn size_bytes(&self) -> Option<u64> {
@@ -160,6 +185,7 @@ struct Entries {
     stage: Stage,
     settings: Arc<Settings>,
     begun: Begun,
+    segment_bytes: u64,
     clock: Arc<dyn Clock>,
 }
 
@@ -195,7 +221,7 @@ impl Entries {
         }
         let part = match stream.next.take() {
             Some(part) => part,
-            None => stream.backup.next(&Unwatched).map_err(told)?,
+            None => stream.next()?,
         };
         match part {
             Part::Archive(oid) => {
@@ -215,30 +241,18 @@ impl Entries {
             }
             Part::Data(_) => Err(strange("data came without an archive")),
             Part::End => {
-                let ended = stream.backup.end(&Unwatched).map_err(told)?;
-                self.stage = Stage::Own(self.own(&ended, stream.owner)?);
+                let ended = stream.backup.end(&Unwatched).map_err(|error| stream.told(error))?;
+                let (ended, log) = self.log_of_standby(&mut stream, ended)?;
+                let taken = (&self.begun, &ended);
+                let mut own =
+                    own_entries(&self.settings, taken, self.oids.len(), stream.owner, self.clock.now())?;
+                // The last one comes first, and the log has to come in order.
+                own.extend(log.into_iter().rev());
+                self.stage = Stage::Own(own);
                 stream.ended = Some(ended);
                 Ok(None)
             }
         }
-    }
-
-    /// What is no part of the stream: the top folders, and what the server keeps outside its data directory.
-    fn own(&self, ended: &Ended, owner: (u32, u32)) -> Result<Vec<Entry>, SourceError> {
-        let made_at = self.clock.now();
-        let mut own: Vec<Entry> =
-            (0..=self.oids.len()).map(|index| folder(&index.to_string(), owner, made_at)).collect();
-        let mut folders = BTreeSet::from([PathBuf::from(settings::FOLDER)]);
-        for (name, content) in self.settings.files(&self.begun, ended).map_err(told)? {
-            let path = Path::new(settings::FOLDER).join(name);
-            // Each folder says whose it is: one that root owns would stop the server's own tools.
-            folders.extend(
-                path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).map(Path::to_owned),
-            );
-            own.push(plain(&format!("0/{}", path.display()), content, owner));
-        }
-        own.extend(folders.iter().map(|path| folder(&format!("0/{}", path.display()), owner, made_at)));
-        Ok(own)
     }
 
     fn entry(&self, stream: &mut Stream, header: &tar::Header) -> Result<Option<Entry>, SourceError> {
@@ -313,6 +327,19 @@ impl Entries {
 }
 
 impl Stream {
+    /// Waits for the next part of the backup.
+    fn next(&mut self) -> Result<Part, SourceError> {
+        self.backup.next(&Unwatched).map_err(|error| self.told(error))
+    }
+
+    /// Says what an error means.
+    fn told(&mut self, error: DriverError) -> SourceError {
+        told(match &mut self.standby {
+            Some(standby) => standby.explain(error, &Unwatched),
+            None => error,
+        })
+    }
+
     /// Reads the next header of the present archive; `None` at its end.
     fn header(&mut self) -> Result<Option<tar::Header>, SourceError> {
         while self.until_header > 0 {
@@ -347,7 +374,7 @@ impl Stream {
             if self.next.is_some() {
                 return Ok(false);
             }
-            match self.backup.next(&Unwatched).map_err(told)? {
+            match self.next()? {
                 Part::Data(bytes) => self.ahead = bytes,
                 other => self.next = Some(other),
             }
@@ -391,20 +418,43 @@ impl Read for FileReader {
     }
 }
 
+/// What is no part of the stream: the top folders, and what the server keeps outside its data directory.
+pub(super) fn own_entries(
+    settings: &Settings,
+    (begun, ended): (&Begun, &Ended),
+    tablespaces: usize,
+    owner: (u32, u32),
+    made_at: Timestamp,
+) -> Result<Vec<Entry>, SourceError> {
+    let mut own: Vec<Entry> =
+        (0..=tablespaces).map(|index| folder(&index.to_string(), owner, made_at)).collect();
+    let mut folders = BTreeSet::from([PathBuf::from(settings::FOLDER)]);
+    for (name, content) in settings.files(begun, ended).map_err(told)? {
+        let path = Path::new(settings::FOLDER).join(name);
+        // Each folder says whose it is: one that root owns would stop the server's own tools.
+        folders.extend(
+            path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).map(Path::to_owned),
+        );
+        own.push(plain(&format!("0/{}", path.display()), content, owner));
+    }
+    own.extend(folders.iter().map(|path| folder(&format!("0/{}", path.display()), owner, made_at)));
+    Ok(own)
+}
+
 fn folder(path: &str, (uid, gid): (u32, u32), made_at: Timestamp) -> Entry {
     let meta =
         EntryMeta { mode: MODE_FOLDER, uid, gid, mtime: Some(made_at), links: 1, ..EntryMeta::default() };
     Entry { path: path.into(), kind: EntryKind::Directory, meta }
 }
 
-fn plain(path: &str, content: Vec<u8>, (uid, gid): (u32, u32)) -> Entry {
+pub(super) fn plain(path: &str, content: Vec<u8>, (uid, gid): (u32, u32)) -> Entry {
     let meta = EntryMeta { mode: MODE_FILE, uid, gid, links: 1, ..EntryMeta::default() };
     let size_bytes = content.len() as u64;
     let open = Box::new(move || Ok(Box::new(io::Cursor::new(content)) as Box<dyn Read + Send>));
     Entry { path: path.into(), kind: EntryKind::File { size_bytes, open }, meta }
 }
 
-fn told(error: DriverError) -> SourceError {
+pub(super) fn told(error: DriverError) -> SourceError {
     let hint = error.hint().map(|hint| hint.0);
     SourceError::Other { message: error.to_string(), hint, kind: error.kind() }
 }

@@ -12,7 +12,7 @@ use muster_types::{Explain, Kind};
 
 use crate::taken::{component, take, try_take};
 
-fn flip(path: &Path, offset: u64) {
+pub(crate) fn flip(path: &Path, offset: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
@@ -20,7 +20,7 @@ fn flip(path: &Path, offset: u64) {
     file.sync_all().unwrap();
 }
 
-fn with_table(version: Version) -> (Postgres, String) {
+pub(crate) fn with_table(version: Version) -> (Postgres, String) {
     let mut server = Postgres::builder(version).checksums(true).start();
     server.replication_role("muster", "geheim");
     server.psql("postgres", "create table t as select n, repeat('x', 100) as text from generate_series(1, 20000) as n; create index on t (n); checkpoint");

@@ -9,7 +9,7 @@ use muster_types::{Explain, Kind, config::PostgresComponent};
 use crate::taken::{component, refusal, take};
 
 /// What an error says, with its hint.
-fn told(error: &DriverError) -> String {
+pub(crate) fn told(error: &DriverError) -> String {
     format!("{error}\n{}", error.hint().map(|hint| hint.0).unwrap_or_default())
 }
 

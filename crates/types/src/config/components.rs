@@ -3,7 +3,8 @@
 //! The file's keys come in as [`ComponentKeys`], because an unknown key must be an error that names its line; they are
 //! sorted into one struct per kind, and keys of other kinds are refused.
 //!
-//! This module never looks at a disk or a server.
+//! This module never looks at a disk or a server. It is long because it is one thing: each key of the file stands once in each of
+//! five lists, and they are changed together.
 
 pub(super) mod members;
 mod postgres;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     members::{Member, MemberKeys},
-    postgres::{PostgresComponent, PostgresMethod, PostgresWal},
+    postgres::{PostgresComponent, PostgresMethod, PostgresTransport, PostgresWal},
     redis::{RedisComponent, Setting},
 };
 use super::{
@@ -111,6 +112,13 @@ pub struct ComponentKeys {
     /// put them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bin_dir: Option<PathBuf>,
+    /// `postgres`: where the files of a backup are read. `local`: on this host, by Muster itself; `replication`: over the
+    /// network, from the server; `auto`: on this host where that is possible. Default: `auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<PostgresTransport>,
+    /// `postgres`: the member, a standby, that backups are taken from. Default: the server of `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_from: Option<String>,
     /// `postgres`: the most bytes per second that a backup takes from the server. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate: Option<ByteSize>,
@@ -218,6 +226,8 @@ impl TryFrom<ComponentKeys> for Component {
                     method: keys.method.unwrap_or_default(),
                     data_dir: keys.data_dir,
                     bin_dir: keys.bin_dir,
+                    transport: keys.transport.unwrap_or_default(),
+                    backup_from: keys.backup_from,
                     max_rate: keys.max_rate,
                     wal: keys.wal.unwrap_or_default(),
                     unbounded_slot: keys.unbounded_slot.unwrap_or_default(),
@@ -271,6 +281,8 @@ impl ComponentKeys {
             method: None,
             data_dir: None,
             bin_dir: None,
+            transport: None,
+            backup_from: None,
             max_rate: None,
             wal: None,
             unbounded_slot: None,
@@ -307,6 +319,8 @@ impl ComponentKeys {
             (self.method.is_some(), "method", &[Postgres]),
             (self.data_dir.is_some(), "data_dir", &[Postgres, Etcd]),
             (self.bin_dir.is_some(), "bin_dir", &[Postgres, Redis, Vault, Etcd]),
+            (self.transport.is_some(), "transport", &[Postgres]),
+            (self.backup_from.is_some(), "backup_from", &[Postgres]),
             (self.max_rate.is_some(), "max_rate", &[Postgres]),
             (self.wal.is_some(), "wal", &[Postgres]),
             (self.unbounded_slot.is_some(), "unbounded_slot", &[Postgres]),
@@ -390,6 +404,9 @@ impl From<Component> for ComponentKeys {
                 keys.method = (postgres.method != PostgresMethod::default()).then_some(postgres.method);
                 keys.data_dir = postgres.data_dir;
                 keys.bin_dir = postgres.bin_dir;
+                keys.transport =
+                    (postgres.transport != PostgresTransport::default()).then_some(postgres.transport);
+                keys.backup_from = postgres.backup_from;
                 keys.max_rate = postgres.max_rate;
                 keys.wal = (postgres.wal != PostgresWal::default()).then_some(postgres.wal);
                 keys.unbounded_slot = postgres.unbounded_slot.then_some(true);
@@ -507,6 +524,17 @@ impl Component {
             | Self::Kubernetes(_) => false,
             Self::Files(files) => files.leaves_out(),
         }
+    }
+
+    /// Returns it with the platform's RPO where its own is silent, as its driver wants it.
+    #[must_use]
+    pub fn with_rpo_of(&self, platform: &Objectives) -> Self {
+        let mut component = self.clone();
+        if let Self::Postgres(postgres) = &mut component {
+            let own = postgres.common.objectives.get_or_insert_default();
+            own.rpo = own.rpo.or(platform.rpo);
+        }
+        component
     }
 
     /// Returns the secret that its connection needs and that cannot be read.

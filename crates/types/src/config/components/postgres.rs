@@ -21,6 +21,19 @@ pub enum PostgresMethod {
     Logical,
 }
 
+/// Where the files of a physical backup are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PostgresTransport {
+    /// On this host where that is possible, else over the network.
+    #[default]
+    Auto,
+    /// Over the network, as the server sends them.
+    Replication,
+    /// On this host, by Muster itself.
+    Local,
+}
+
 /// Whether the write-ahead log is received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -47,6 +60,10 @@ pub struct PostgresComponent {
     pub data_dir: Option<PathBuf>,
     /// The folder of the server's programs.
     pub bin_dir: Option<PathBuf>,
+    /// Where the files of a backup are read.
+    pub transport: PostgresTransport,
+    /// The member, a standby, that backups are taken from.
+    pub backup_from: Option<String>,
     /// The most bytes per second that a backup takes.
     pub max_rate: Option<ByteSize>,
     /// Whether the write-ahead log is received.
@@ -70,9 +87,56 @@ impl std::fmt::Debug for PostgresComponent {
             .field("method", &self.method)
             .field("data_dir", &self.data_dir)
             .field("bin_dir", &self.bin_dir)
+            .field("transport", &self.transport)
+            .field("backup_from", &self.backup_from)
             .field("max_rate", &self.max_rate)
             .field("wal", &self.wal)
             .field("common", &self.common)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Span,
+        config::{Component, components::ComponentKeys},
+        objective::{Objectives, Target},
+    };
+
+    fn component(more: &str) -> Component {
+        let text = format!("{{\"kind\": \"postgres\", \"url\": \"postgres://muster@db/app\"{more}}}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn where_a_backup_is_read_stands_in_the_file_and_comes_back_into_it() {
+        let silent = component("");
+        let Component::Postgres(postgres) = &silent else { panic!("{silent:?}") };
+        assert_eq!((postgres.transport, &postgres.backup_from), (PostgresTransport::Auto, &None));
+        let written = serde_json::to_string(&silent).unwrap();
+        assert!(!written.contains("transport") && !written.contains("backup_from"), "{written}");
+        let said = component(", \"transport\": \"local\", \"backup_from\": \"db2\"");
+        let again: Component = serde_json::from_str(&serde_json::to_string(&said).unwrap()).unwrap();
+        assert_eq!(again, said);
+        let keys = ComponentKeys::from(said);
+        assert_eq!(
+            (keys.transport, keys.backup_from.as_deref()),
+            (Some(PostgresTransport::Local), Some("db2"))
+        );
+        let foreign = serde_json::from_str::<Component>("{\"kind\": \"redis\", \"transport\": \"local\"}");
+        assert!(foreign.unwrap_err().to_string().contains("`transport` does not belong to kind `redis`"));
+    }
+
+    #[test]
+    fn the_rpo_of_the_platform_holds_where_a_component_is_silent() {
+        let of = |seconds| Some(Target::Within(Span::from_secs(seconds)));
+        let platform = Objectives { rpo: of(60), ..Objectives::default() };
+        let rpo = |component: &Component| {
+            component.with_rpo_of(&platform).common().objectives.and_then(|one| one.rpo)
+        };
+        assert_eq!(rpo(&component("")), of(60));
+        assert_eq!(rpo(&component(", \"objectives\": {\"rpo\": \"5s\"}")), of(5));
     }
 }
