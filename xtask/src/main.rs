@@ -12,6 +12,7 @@ mod capabilities;
 mod servers;
 mod suite;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ enum Chore {
     },
     /// Measure backup and restore beside other tools, and print a table
     Bench(bench::BenchArgs),
+    /// Load a PostgreSQL, end receiver, server and store at random, and compare restores with its log
+    Torture(torture::TortureArgs),
     /// Everything that must hold before a change is taken (`.ci/run`)
     Ci,
 }
@@ -59,6 +62,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Tidy => tidy::run(),
         Chore::Capabilities { check, ran } => capabilities::run(check, ran.as_deref()),
         Chore::Bench(args) => bench::bench(&args),
+        Chore::Torture(args) => torture::run(&args),
         Chore::Ci => workspace::run(".ci/run", &[]),
     }
 }

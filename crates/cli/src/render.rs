@@ -3,6 +3,7 @@
 //! Nothing is computed here that is not in the document.
 
 pub(crate) mod copies;
+pub(crate) mod log;
 pub(crate) mod point;
 pub(crate) mod repair;
 pub(crate) mod runbook;

@@ -55,7 +55,8 @@ use muster_types::{
     Clock, Kind, Lsn,
     backup::{BackupRecord, Method},
     config::{
-        FilesComponent, PostgresComponent, PostgresMethod, PostgresTransport, PostgresWal, SecretSwitch,
+        FilesComponent, PostgresComponent, PostgresHeartbeat, PostgresMethod, PostgresTransport, PostgresWal,
+        SecretSwitch,
     },
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
@@ -102,6 +103,7 @@ pub struct PostgresDriver {
     /// Bytes per second.
     max_rate: Option<u64>,
     wal: PostgresWal,
+    heartbeat: PostgresHeartbeat,
     /// The slot may keep log without a limit.
     unbounded_slot: bool,
     members: Vec<failover::Server>,
@@ -152,6 +154,7 @@ impl PostgresDriver {
             bin_dir: component.bin_dir.clone(),
             max_rate: component.max_rate.map(|rate| rate.0),
             wal: component.wal,
+            heartbeat: component.heartbeat,
             unbounded_slot: component.unbounded_slot,
             members,
             on_failover: component.on_failover.clone(),
@@ -207,6 +210,19 @@ impl PostgresDriver {
         }
     }
 
+    /// The servers of the cluster; one without a name when the component has no members.
+    fn servers(&self) -> Vec<wal::Candidate<'_>> {
+        match self.members.as_slice() {
+            [] => vec![wal::Candidate { name: None, address: &self.address }],
+            members => members.iter().map(failover::Server::place).map(wal::Candidate::of_member).collect(),
+        }
+    }
+
+    /// With `wal: sync`: the name by which the server waits for the receiver.
+    fn sync_name(&self) -> Option<String> {
+        (self.wal == PostgresWal::Sync).then(|| wal::sync::name_of(&self.name))
+    }
+
     fn about(&self) -> rescue::Request<'_> {
         rescue::Request {
             name: &self.name,
@@ -257,11 +273,13 @@ impl ComponentDriver for PostgresDriver {
     }
 
     fn look(&self, watcher: &dyn Watcher) -> Result<Look, DriverError> {
+        let sync_name = self.sync_name();
         let request = look::Request {
             address: &self.address,
             data_dir: self.data_dir.as_deref(),
             bin_dir: self.bin_dir.as_deref(),
             method: self.method,
+            sync_name: sync_name.as_deref(),
         };
         look::look(&request, watcher)
     }
@@ -271,30 +289,29 @@ impl ComponentDriver for PostgresDriver {
     }
 
     fn attachments(&self, watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
-        attachments::list(
-            &mut Connection::open(&self.address, Purpose::Sql, watcher)?,
-            &self.address,
-            watcher,
-        )
+        attachments::of_all(&self.servers(), attachments::list, watcher)
     }
 
     fn detach(&self, watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
-        attachments::remove(
-            &mut Connection::open(&self.address, Purpose::Sql, watcher)?,
-            &self.address,
-            watcher,
-        )
+        // When one is in use, none is removed, on no server.
+        attachments::of_all(&self.servers(), attachments::list_unused, watcher)?;
+        attachments::of_all(&self.servers(), attachments::remove, watcher)
     }
 
     fn receive_wal(&self, reception: &WalReception<'_>, watcher: &dyn Watcher) -> Result<(), DriverError> {
-        if self.wal != PostgresWal::Stream {
+        if self.wal == PostgresWal::None {
             let message = format!("component `{}` does not say that its log is received", self.name);
             return Err(DriverError::new(Kind::Config, message).with_hint("add `wal: stream` to it"));
         }
+        let servers = self.servers();
+        let sync_name = self.sync_name();
         let request = wal::Request {
             component: &self.name,
-            address: &self.address,
+            servers: &servers,
             slot: &wal::slot_name(reception.platform, &self.name),
+            sync_name: sync_name.as_deref(),
+            heartbeat: self.heartbeat,
+            data_dir: self.data_dir.as_deref(),
             may_fill_disk: self.unbounded_slot,
             repo: reception.repo,
             clock: &self.clock,

@@ -13,7 +13,7 @@ use muster_types::{
     backup::Backup,
     config::MissingSecret,
     facts::{ComponentFacts, CopyContent, CopyFacts, Facts},
-    wal::ReceiverStatus,
+    wal::{ReceiverStatus, WalFacts},
 };
 
 use crate::{EngineError, fold, world::World};
@@ -23,6 +23,17 @@ use crate::{EngineError, fold, world::World};
 /// # Errors
 /// `Unknown` for a name that the configuration does not have; errors of the repository and of the journal.
 pub fn survey(world: &World, names: &[String]) -> Result<Facts, EngineError> {
+    // What is wrong with the archive of logs is in `muster reach` and `muster verify`; what is not in the facts of it
+    // is not used.
+    let (wal, _) = world.repo.wal().facts()?;
+    survey_with(world, names, wal)
+}
+
+/// As [`survey`], where the archive of logs was listed already.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_with(world: &World, names: &[String], wal: Vec<WalFacts>) -> Result<Facts, EngineError> {
     let components: Vec<ComponentFacts> = names
         .iter()
         .map(|name| world.component(name).and_then(|driver| Ok(driver.survey()?)))
@@ -30,9 +41,6 @@ pub fn survey(world: &World, names: &[String]) -> Result<Facts, EngineError> {
     let events = world.journal.events()?;
     let mut listing = world.repo.list()?;
     let elsewhere = elsewhere(world, &mut listing.backups);
-    // What is wrong with the archive of logs is in `muster reach` and `muster verify`; what is not in the facts of it
-    // is not used.
-    let (wal, _) = world.repo.wal().facts()?;
     Ok(Facts {
         now: world.clock.now(),
         host: world.host.clone(),

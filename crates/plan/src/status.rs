@@ -3,6 +3,7 @@
 //! Facts and measurements of earlier runs come in; rows go out. What was not measured is `unproven`.
 
 mod copies;
+mod log;
 
 use muster_types::{
     Timestamp,
@@ -12,7 +13,7 @@ use muster_types::{
     objective::{Basis, ObjectiveKind, ObjectiveRow, Target, Verdict, judge},
 };
 
-pub use self::copies::copies;
+pub use self::{copies::copies, log::logs};
 use crate::{
     choose::{backups_of, standing},
     objectives::{EffectiveObjective, objectives},
@@ -46,7 +47,9 @@ pub fn rows(platform: &Platform, facts: &Facts, recoveries: &[MeasuredRecovery])
         .filter(|objective| facts.components.iter().any(|c| c.name == objective.component))
         .map(|objective| match objective.kind {
             ObjectiveKind::Rto => rto_row(platform, facts, recoveries, objective),
-            ObjectiveKind::Rpo => rpo_row(facts, objective),
+            ObjectiveKind::Rpo => {
+                log::with_sync(platform, facts, objective.target, rpo_row(facts, objective))
+            }
         })
         .collect()
 }

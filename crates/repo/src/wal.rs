@@ -28,7 +28,7 @@ use muster_types::{
 use sha2::{Digest, Sha256};
 
 use self::name::Entry;
-pub use self::name::PieceName;
+pub use self::{name::PieceName, verify::Examined};
 use crate::{
     error::RepoError,
     place::{Fault, Listed},
@@ -167,8 +167,21 @@ impl Wal<'_> {
             as_of: piece.as_of,
             stored_bytes: sealed.len() as u64,
         };
+        self.confirm_there()?;
         self.repo.path().write(&format!("{}/{name}", folder(system, line)), &[sealed.into()])?;
+        // What was written below an empty mount point is not in the repository, and must not be acknowledged.
+        self.confirm_there()?;
         Ok(name)
+    }
+
+    /// Tells whether the repository is where it was: a disk that is not mounted leaves a folder that can be written to.
+    fn confirm_there(self) -> Result<(), RepoError> {
+        let Some(root) = self.repo.path().folder() else { return Ok(()) };
+        let path = root.join("config");
+        match std::fs::metadata(&path) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(RepoError::Io { operation: "find the repository by", path, source }),
+        }
     }
 
     /// Removes pieces whose bytes another piece holds. One that is gone already is no error.
@@ -220,7 +233,9 @@ impl Wal<'_> {
         let mut sealed = vec![0; crate::unlock::NONCE_BYTES];
         sealed.extend_from_slice(content);
         self.repo.unlocked()?.cipher.encrypt_in_place(&mut sealed).map_err(corrupt)?;
-        self.repo.path().write(&name, &[sealed.into()])
+        self.confirm_there()?;
+        self.repo.path().write(&name, &[sealed.into()])?;
+        self.confirm_there()
     }
 
     fn read_sealed(self, system: &str, line: LineId, file: &str) -> Result<Vec<u8>, RepoError> {
@@ -259,6 +274,7 @@ impl Wal<'_> {
     /// `Io`, `Store`.
     pub fn note_gap(self, system: &str, line: LineId, start: Lsn, end: Lsn) -> Result<(), RepoError> {
         let name = format!("{}/{}", folder(system, line), Entry::Gap(start, end));
+        self.confirm_there()?;
         self.repo.path().write(&name, &[b"missing\n".as_slice().into()])
     }
 

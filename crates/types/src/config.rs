@@ -23,8 +23,8 @@ use crate::{ByteSize, Span, objective::Objectives};
 
 pub use self::components::{
     Component, ComponentCommon, ComponentKeys, ComponentKind, FilesComponent, Member, MemberKeys,
-    MissingSecret, PostgresComponent, PostgresMethod, PostgresTransport, PostgresWal, RedisComponent,
-    Setting, SqliteComponent,
+    MissingSecret, PostgresComponent, PostgresHeartbeat, PostgresMethod, PostgresTransport, PostgresWal,
+    RedisComponent, Setting, SqliteComponent,
 };
 pub use self::{
     etcd::{EtcdComponent, EtcdMember},

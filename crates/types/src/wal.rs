@@ -3,10 +3,13 @@
 //! Facts come from the names in a repository (`docs/format.md`); the planner decides by them which backup and which
 //! part of the log bring a state back. This module never opens a repository.
 
+mod standing;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use self::standing::{LogCopy, LogRow, MemberSlot, ReceiverStanding, SlotFacts, SyncStanding};
 use crate::Timestamp;
 
 /// A position in the log, in bytes; PostgreSQL writes it as `16/B374D848`.
@@ -282,6 +285,9 @@ pub struct ReceiverStatus {
     /// What a person should mend at the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What it knows of the servers besides.
+    #[serde(default, flatten)]
+    pub standing: ReceiverStanding,
 }
 
 /// What a receiver of WAL does.

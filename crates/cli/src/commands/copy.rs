@@ -120,25 +120,24 @@ pub(crate) fn after_backup(world: &World, answer: &mut Answer, progress: &Progre
     };
 }
 
-/// Rows of `muster status` for the copies.
-pub(super) fn rows(
-    world: &World,
-    facts: &muster_types::facts::Facts,
-) -> Vec<muster_types::objective::CopyRow> {
+/// Looks at the copies, for `muster status` and `muster reach`.
+pub(super) fn seen(world: &World) -> Vec<muster_types::facts::CopyFacts> {
     // A person waits: what does not answer at once is said to be not reached.
     let hasty: BTreeMap<String, _> = world
         .copies
         .iter()
         .map(|(name, location)| (name.clone(), location.clone().map(Location::hasty)))
         .collect();
+    survey::copies(world, &hasty)
+}
+
+/// Rows of `muster status` for the copies.
+pub(super) fn rows(
+    world: &World,
+    facts: &muster_types::facts::Facts,
+    seen: &[muster_types::facts::CopyFacts],
+) -> Vec<muster_types::objective::CopyRow> {
     let target = |name: &str| world.platform.repository.as_ref()?.copy(name)?.rpo;
-    let seen = survey::copies(world, &hasty);
-    let seen: Vec<_> = seen
-        .into_iter()
-        .map(|copy| {
-            let target = target(&copy.name);
-            (copy, target)
-        })
-        .collect();
+    let seen: Vec<_> = seen.iter().map(|copy| (copy.clone(), target(&copy.name))).collect();
     muster_plan::status::copies(facts, &seen)
 }

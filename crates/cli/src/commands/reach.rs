@@ -3,7 +3,11 @@
 //! It reads every piece of the archive unless it is told not to: a name promises, only the content keeps.
 
 use muster_engine::survey;
-use muster_plan::reach::{Stretch, stretches};
+use muster_plan::{
+    reach::{Stretch, stretches},
+    status::logs,
+};
+use muster_repo::wal::Examined;
 use muster_types::{
     event::Watcher,
     facts::Facts,
@@ -21,12 +25,13 @@ use crate::{
 };
 
 pub(super) fn run(global: &Global, args: &ReachArgs) -> Result<Answer, Failure> {
-    let world = app::open_world(app::load(global, Intent::Read)?)?;
+    let world = app::open_world_with_copies(app::load(global, Intent::Read)?, None)?;
     let names = app::component_names(&world, &args.components)?;
     let progress = Progress::new(global.quiet || global.json);
-    let facts = survey::survey(&world, &names)?;
     progress.begin("read WAL", None);
-    let (findings, notes) = world.repo.wal().verify(!args.quick, &progress)?;
+    let Examined { facts, findings, notes } = world.repo.wal().examine(!args.quick, &progress)?;
+    let facts = survey::survey_with(&world, &names, facts)?;
+    let logs = logs(&world.platform, &facts, &super::copy::seen(&world));
     let (mut text, mut documents) = (String::new(), Vec::new());
     for name in &names {
         let found = stretches(&facts, name);
@@ -34,8 +39,10 @@ pub(super) fn run(global: &Global, args: &ReachArgs) -> Result<Answer, Failure> 
         if found.is_empty() && receiver.is_none() && args.components.is_empty() {
             continue;
         }
+        let log = logs.iter().find(|log| log.component == *name);
         text.push_str(&block(name, &found, &facts, receiver));
-        documents.push(json!({"component": name, "stretches": found, "receiver": receiver}));
+        text.push_str(&log.map(|log| render::log::one(log, facts.now)).unwrap_or_default());
+        documents.push(json!({"component": name, "stretches": found, "receiver": receiver, "log": log}));
     }
     if documents.is_empty() {
         text.push_str("no log is archived: add `wal: stream` to a component and run `muster wal receive`\n");

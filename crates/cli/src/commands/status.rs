@@ -1,7 +1,7 @@
 //! `muster status`: target, measured, basis and verdict of every objective.
 
 use muster_engine::{fold, survey};
-use muster_plan::status::{MeasuredRecovery, newest_good, newest_proof, rows};
+use muster_plan::status::{MeasuredRecovery, logs, newest_good, newest_proof, rows};
 use muster_types::objective::{Basis, Verdict};
 use serde_json::json;
 
@@ -25,7 +25,9 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Answer, Failure>
         })
         .collect();
     let rows = rows(&world.platform, &facts, &recoveries);
-    let copies = super::copy::rows(&world, &facts);
+    let seen = super::copy::seen(&world);
+    let copies = super::copy::rows(&world, &facts, &seen);
+    let logs = logs(&world.platform, &facts, &seen);
     let newest: Vec<_> = names
         .iter()
         .map(|name| {
@@ -39,10 +41,11 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Answer, Failure>
             + &metrics::copies(platform, environment, &copies)
     } else {
         render::status(platform, environment, &facts, &names, &rows)
+            + &render::log::stand(&logs, facts.now)
             + &render::copies::stand(&copies, facts.now)
     };
     let document = json!({"platform": world.platform.platform, "environment": world.environment,
-        "at": facts.now, "objectives": rows, "components": newest, "copies": copies});
+        "at": facts.now, "objectives": rows, "components": newest, "logs": logs, "copies": copies});
     let is_breached = rows.iter().any(|row| row.verdict == Verdict::Breached)
         || copies.iter().any(|row| row.verdict == Verdict::Breached);
     let code = if args.check && is_breached { exit::BREACHED } else { exit::DONE };

@@ -16,7 +16,7 @@ use muster_engine::{
 };
 use muster_repo::durable;
 use muster_types::{
-    Kind, Lsn,
+    ByteSize, Kind, Lsn,
     wal::{ReceiverState, ReceiverStatus},
 };
 use serde_json::json;
@@ -115,6 +115,7 @@ fn receive(global: &Global, component: &str) -> Result<Answer, Failure> {
             "check that this user may write to the state folder",
         )
     })?;
+    remove_leftovers(&file);
     let progress = Progress::new(global.quiet || global.json);
     let teller = Teller { file, is_json: global.json, progress: &progress, said: Mutex::default() };
     let reception = WalReception {
@@ -129,6 +130,20 @@ fn receive(global: &Global, component: &str) -> Result<Answer, Failure> {
         format!("stopped; the log of `{component}` is durable up to {durable}\n"),
         json!({"outcome": "done", "component": component, "durable": durable}),
     ))
+}
+
+/// Removes what a receiver that was killed while it wrote its status has left; under the lock there is no other one.
+fn remove_leftovers(file: &Path) {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let begins = format!(".{name}.tmp-");
+    let entries = file.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    for entry in entries.into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&begins))
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            log::debug!("{} cannot be removed: {error}", entry.path().display());
+        }
+    }
 }
 
 /// Says what changes, and now and then that nothing does.
@@ -163,11 +178,16 @@ impl Teller<'_> {
             }
             said.kept = Some(Instant::now());
         }
-        if self.is_json && (is_other || is_further) {
+        let has_news = said.warnings != status.warnings;
+        if self.is_json && (is_other || is_further || has_news) {
             drop(answer::print(&json!(status).to_string()));
         }
-        if said.warnings != status.warnings {
-            status.warnings.iter().for_each(|warning| self.progress.say(&format!("warning: {warning}")));
+        if has_news {
+            // A warning whose numbers grow is told once; the line that comes now and then says where it stands.
+            let is_known = |warning: &&String| said.warnings.iter().any(|known| gist(known) == gist(warning));
+            for warning in status.warnings.iter().filter(|warning| !is_known(warning)) {
+                self.progress.say(&format!("warning: {warning}"));
+            }
             said.warnings.clone_from(&status.warnings);
         }
         if is_other || is_due(said.told, TOLD) {
@@ -179,19 +199,29 @@ impl Teller<'_> {
     }
 }
 
+/// What a warning says, without its numbers.
+fn gist(warning: &str) -> String {
+    warning.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
 fn line(status: &ReceiverStatus) -> String {
     match &status.state {
         ReceiverState::Starting => format!("{} starting to receive {}", status.at, status.component),
         ReceiverState::Streaming => {
             let timeline = status.line.map_or(0, |line| line.timeline);
             let behind = status.server.0.saturating_sub(status.durable.0);
+            let member =
+                status.standing.member.as_ref().map_or(String::new(), |name| format!(" from {name}"));
             format!(
-                "{} receiving {}: durable up to {} on timeline {timeline}, {behind} bytes behind",
+                "{} receiving {}{member}: durable up to {} on timeline {timeline}, {behind} bytes behind",
                 status.at, status.component, status.durable
             )
         }
         ReceiverState::Waiting(reason) => {
-            format!("{} waiting: {reason}; durable up to {}", status.at, status.durable)
+            let kept = status.standing.slot.as_ref().map_or(String::new(), |slot| {
+                format!("; the server keeps {} of log", ByteSize(slot.held_bytes))
+            });
+            format!("{} waiting: {reason}; durable up to {}{kept}", status.at, status.durable)
         }
         ReceiverState::Gap(reason) => format!("{} GAP: {reason}", status.at),
         ReceiverState::Stopped => format!("{} stopped; durable up to {}", status.at, status.durable),

@@ -19,6 +19,7 @@ use super::{
 mod components;
 mod copies;
 mod overlaps;
+mod rpo;
 mod services;
 mod store;
 

@@ -19,14 +19,14 @@ use crate::postgres::Cluster;
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A primary `db1`, which is the component, and a standby `db2` that follows it.
-struct Pair {
-    standby: Postgres,
-    cluster: Cluster,
+pub(crate) struct Pair {
+    pub(crate) standby: Postgres,
+    pub(crate) cluster: Cluster,
 }
 
 impl Pair {
     /// `service` stands in the configuration of `db1`.
-    fn new(version: Version, service: &str) -> Self {
+    pub(crate) fn new(version: Version, service: &str) -> Self {
         let cluster = Cluster::new(Postgres::builder(version).checksums(true).keep_wal());
         let primary = &cluster.server;
         primary.psql("postgres", "create table acked (n int primary key)");
@@ -59,7 +59,7 @@ impl Pair {
         pair
     }
 
-    fn superuser(self) -> Self {
+    pub(crate) fn superuser(self) -> Self {
         self.cluster.server.psql("postgres", "alter role muster superuser");
         self.catch_up();
         self
@@ -108,19 +108,24 @@ impl Pair {
 }
 
 /// A client that inserts one row after the other, and writes down each that was acknowledged.
-struct Writer {
+pub(crate) struct Writer {
     child: Child,
     told: std::path::PathBuf,
 }
 
 impl Writer {
     fn begin(pair: &Pair) -> Self {
-        let folder = pair.cluster.platform.sandbox.path();
+        Self::on(&pair.cluster)
+    }
+
+    /// It needs the table `acked`.
+    pub(crate) fn on(cluster: &Cluster) -> Self {
+        let folder = cluster.platform.sandbox.path();
         let (script, told) = (folder.join("inserts.sql"), folder.join("acknowledged"));
         let inserts: String =
             (1..200_000).map(|n| format!("insert into acked values ({n}) returning n;\n")).collect();
         fs::write(&script, inserts).unwrap();
-        let mut command = pair.cluster.server.client("psql");
+        let mut command = cluster.server.client("psql");
         command.args(["-XAtq", "-d", "postgres"]).stdin(File::open(&script).unwrap());
         command.stdout(File::create(&told).unwrap()).stderr(Stdio::null());
         let mut writer = Self { child: command.spawn().unwrap(), told };
@@ -131,14 +136,14 @@ impl Writer {
         writer
     }
 
-    fn acknowledged(&self) -> BTreeSet<u32> {
+    pub(crate) fn acknowledged(&self) -> BTreeSet<u32> {
         let text = fs::read_to_string(&self.told).unwrap();
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| line.parse().unwrap()).collect()
     }
 
-    fn end(&mut self) -> BTreeSet<u32> {
+    pub(crate) fn end(&mut self) -> BTreeSet<u32> {
         self.child.wait().unwrap();
         self.acknowledged()
     }
@@ -151,7 +156,7 @@ impl Drop for Writer {
     }
 }
 
-fn rows(server: &Postgres) -> BTreeSet<u32> {
+pub(crate) fn rows(server: &Postgres) -> BTreeSet<u32> {
     let text = server.psql("postgres", "select n from acked where n > 0");
     text.lines().map(|line| line.parse().unwrap()).collect()
 }

@@ -2,6 +2,9 @@
 
 mod away;
 mod files;
+mod idle;
+mod members;
+mod sync;
 mod torture;
 
 use std::{

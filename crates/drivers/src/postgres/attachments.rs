@@ -7,7 +7,13 @@
 
 use muster_types::{Kind, event::Watcher};
 
-use super::{address::Address, lsn::POSITION, refusal::quoted, wire::Connection};
+use super::{
+    address::Address,
+    lsn::POSITION,
+    refusal::quoted,
+    wal::Candidate,
+    wire::{Connection, Purpose},
+};
 use crate::{
     DriverError,
     look::{Attachment, Attachments},
@@ -22,6 +28,32 @@ const OF_RUN: &str = "_[0-9]{8}t[0-9]{6}z_[a-z0-9]{4}";
 
 /// How the names of Muster's slots begin.
 pub(super) const PREFIX: &str = "muster_";
+
+/// What is done on one server: [`list`] or [`remove`].
+type OnOne = fn(&mut Connection, &Address, &dyn Watcher) -> Result<Attachments, DriverError>;
+
+/// Does it on each server of the cluster.
+///
+/// # Errors
+/// Those of one of them; what was done on others stays done, and may be done again.
+pub(super) fn of_all(
+    servers: &[Candidate<'_>],
+    on_one: OnOne,
+    watcher: &dyn Watcher,
+) -> Result<Attachments, DriverError> {
+    let mut all = Attachments::default();
+    for Candidate { name, address } in servers {
+        let mut connection = Connection::open(address, Purpose::Sql, watcher)?;
+        let mut one = on_one(&mut connection, address, watcher)?;
+        if let Some(name) = name {
+            one.found.iter_mut().for_each(|found| found.cost.push_str(&format!(", on {name}")));
+        }
+        all.found.append(&mut one.found);
+        one.left_to_you.retain(|line| !all.left_to_you.contains(line));
+        all.left_to_you.append(&mut one.left_to_you);
+    }
+    Ok(all)
+}
 
 /// Lists them.
 pub(super) fn list(
@@ -52,7 +84,10 @@ pub(super) fn list(
     // A superuser is nobody's to drop, and was there before.
     let is_super = connection.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user", watcher);
     let mut found: Vec<Attachment> = found.collect();
-    found.extend(databases(connection, watcher)?);
+    // Those of a standby are its primary's.
+    if connection.value("SELECT pg_is_in_recovery()", watcher)?.as_deref() != Some("t") {
+        found.extend(databases(connection, watcher)?);
+    }
     let mut left_to_you: Vec<String> = match is_super?.as_deref() {
         Some("t") => Vec::new(),
         _ => vec![
@@ -104,8 +139,11 @@ fn databases(connection: &mut Connection, watcher: &dyn Watcher) -> Result<Vec<A
     Ok(found.collect())
 }
 
-/// Drops them; when one is in use, none.
-pub(super) fn remove(
+/// Lists them; one that is in use is an error.
+///
+/// # Errors
+/// `Conflict`: it is in use.
+pub(super) fn list_unused(
     connection: &mut Connection,
     address: &Address,
     watcher: &dyn Watcher,
@@ -118,6 +156,16 @@ pub(super) fn remove(
             "let the run that uses it end, or end it: SELECT pg_terminate_backend({process}); nothing was removed"
         )));
     }
+    Ok(listed)
+}
+
+/// Drops them, after [`list_unused`].
+pub(super) fn remove(
+    connection: &mut Connection,
+    address: &Address,
+    watcher: &dyn Watcher,
+) -> Result<Attachments, DriverError> {
+    let listed = list(connection, address, watcher)?;
     for one in listed.found.iter().filter(|one| one.kind == DATABASE) {
         connection.query(&format!("DROP DATABASE IF EXISTS {}", identifier(&one.name)), watcher)?;
     }

@@ -49,13 +49,20 @@ const PROMOTE_WITHIN: Duration = Duration::from_mins(10);
 const SWITCH_WITHIN: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_millis(200);
 /// A standby of this name does not exist: commits wait for it.
-const NOBODY: &str = "muster_fenced";
+pub(super) const NOBODY: &str = "muster_fenced";
 
 /// One server.
 pub(super) struct Server {
     pub(super) name: String,
     pub(super) address: Address,
     service: Option<String>,
+}
+
+impl Server {
+    /// Returns its name, and where it is.
+    pub(super) fn place(&self) -> (&str, &Address) {
+        (&self.name, &self.address)
+    }
 }
 
 /// Reads the members of a component.

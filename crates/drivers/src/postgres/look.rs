@@ -8,7 +8,7 @@ mod health;
 
 use std::{fs, path::Path};
 
-use muster_types::{Explain, Kind, config::PostgresMethod, event::Watcher};
+use muster_types::{Explain, Kind, config::PostgresMethod, event::Watcher, wal::SyncStanding};
 
 use super::{
     address::Address,
@@ -16,6 +16,7 @@ use super::{
     ready,
     refusal::quoted,
     settings::{self, Settings},
+    wal::sync,
     wire::{Connection, Purpose},
 };
 use crate::{DriverError, look::Look};
@@ -26,6 +27,8 @@ pub(super) struct Request<'a> {
     pub(super) data_dir: Option<&'a Path>,
     pub(super) bin_dir: Option<&'a Path>,
     pub(super) method: PostgresMethod,
+    /// With `wal: sync`: the name by which the server waits for the receiver.
+    pub(super) sync_name: Option<&'a str>,
 }
 
 /// Looks at all of it.
@@ -64,6 +67,9 @@ fn ask(request: &Request<'_>, look: &mut Look, watcher: &dyn Watcher) -> Result<
     server.health(look)?;
     server.rights(address, look)?;
     server.rest(look)?;
+    if let Some(name) = request.sync_name {
+        server.sync(name, look)?;
+    }
     look.add(
         "method",
         if is_physical { "physical" } else { "logical: each dump brings back its own moment" },
@@ -196,6 +202,18 @@ impl Server<'_> {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => {
                 look.hinder(error.to_string(), error.hint().map(|hint| hint.0).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether commits wait for the repository.
+    fn sync(&mut self, name: &str, look: &mut Look) -> Result<(), DriverError> {
+        match sync::standing(&mut self.connection, name, self.watcher)? {
+            SyncStanding::Always => look.add("commits wait", format!("for the repository, as `{name}`")),
+            SyncStanding::Not { because, mend } => {
+                look.add("commits wait", "not for the repository");
+                look.warn(format!("`wal: sync` does not hold: {because}"), Some(mend));
             }
         }
         Ok(())

@@ -8,17 +8,22 @@
 //! In: a server and a repository. Out: an archive without a gap; what is not durable there is never acknowledged, so the
 //! slot keeps it on the server.
 //!
-//! Read next: `receive.rs`.
+//! Read next: `receive.rs`; `rounds.rs` for what is looked after beside the stream.
 
 mod collect;
+mod heartbeat;
+mod members;
 mod push;
 mod receive;
 mod records;
+mod rounds;
 mod start;
 mod stream;
+pub(super) mod sync;
 mod writer;
 
 pub(super) use self::{
+    members::Candidate,
     push::push,
     receive::{Request, receive},
 };
@@ -30,9 +35,13 @@ const NAME_MAX: usize = 63;
 
 /// Names the slot of a component: `muster_wal_agents_database`.
 pub(super) fn slot_name(platform: &str, component: &str) -> String {
+    sound_name(&format!("{PREFIX}wal_{platform}_{component}"))
+}
+
+/// Makes a name that the server takes for a slot or a standby.
+fn sound_name(name: &str) -> String {
     let sound = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' };
-    let mut name = format!("{PREFIX}wal_{platform}_{component}").to_lowercase();
-    name = name.chars().map(sound).collect();
+    let mut name: String = name.to_lowercase().chars().map(sound).collect();
     name.truncate(NAME_MAX);
     name
 }

@@ -67,6 +67,7 @@ pub(super) struct Connection {
     inbox: BytesMut,
     address: Address,
     purpose: Purpose,
+    application: String,
     notices: Vec<Said>,
 }
 
@@ -80,9 +81,28 @@ impl Connection {
         purpose: Purpose,
         watcher: &dyn Watcher,
     ) -> Result<Self, DriverError> {
+        Self::open_as(APPLICATION, address, purpose, watcher)
+    }
+
+    /// Connects and logs in under a name of its own, by which the server may wait for it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn open_as(
+        application: &str,
+        address: &Address,
+        purpose: Purpose,
+        watcher: &dyn Watcher,
+    ) -> Result<Self, DriverError> {
         let stream = connect(address)?;
-        let mut connection =
-            Self { stream, inbox: BytesMut::new(), address: address.clone(), purpose, notices: Vec::new() };
+        let mut connection = Self {
+            stream,
+            inbox: BytesMut::new(),
+            address: address.clone(),
+            purpose,
+            application: application.to_owned(),
+            notices: Vec::new(),
+        };
         connection.log_in(watcher)?;
         Ok(connection)
     }
@@ -251,6 +271,16 @@ impl Connection {
         self.stream.stopper().map_err(|error| self.lost(error))
     }
 
+    /// Sets how long [`Self::try_receive`] waits; at first it is [`TICK`].
+    pub(super) fn set_tick(&self, tick: Duration) -> Result<(), DriverError> {
+        self.stream.set_tick(tick).map_err(|error| self.lost(error))
+    }
+
+    /// Returns where the server is.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// Turns what the server refused into an error that says what mends it.
     pub(super) fn refuse(&self, said: &Said) -> DriverError {
         refusal::refused(&self.address, self.purpose, said)
@@ -306,10 +336,11 @@ impl Connection {
     fn log_in(&mut self, watcher: &dyn Watcher) -> Result<(), DriverError> {
         let deadline = Some(Instant::now() + LOGIN_WITHIN);
         let (user, database) = (self.address.user.clone(), self.address.database.clone());
+        let application = self.application.clone();
         let mut parameters = vec![
             ("user", user.as_str()),
             ("database", database.as_str()),
-            ("application_name", APPLICATION),
+            ("application_name", application.as_str()),
             ("client_encoding", "UTF8"),
         ];
         match self.purpose {

@@ -10,7 +10,7 @@ use muster_types::{
     facts::Facts,
     failover::{Fence, MemberFacts, MemberState},
     plan::{Action, Plan},
-    wal::{ReceiverState, ReceiverStatus},
+    wal::{ReceiverStanding, ReceiverState, ReceiverStatus},
 };
 
 use super::{component, facts, time, with_scope};
@@ -132,6 +132,7 @@ fn every_member_that_cannot_be_asked_is_kept_out_and_a_word_is_no_fence_for_one_
 fn what_the_receiver_of_the_log_has_seen_last_is_what_the_loss_is_judged_by() {
     let mut facts = surveyed();
     facts.receivers = vec![ReceiverStatus {
+        standing: ReceiverStanding::default(),
         component: "database".into(),
         pid: 1,
         at: time("2026-05-20T10:00:00Z"),

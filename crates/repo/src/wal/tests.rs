@@ -177,3 +177,27 @@ fn what_no_backup_needs_goes_and_the_rest_is_still_whole() {
     assert_eq!(findings, Vec::new());
     assert_eq!(facts[0].lines[0].ranges[0].start, Lsn(3 * MIB));
 }
+
+#[test]
+fn a_folder_that_is_no_repository_any_more_takes_no_piece() {
+    let archive = Archive::new();
+    archive.write(archive.line, 1 << 20, (1 << 20) + 100);
+    // As when the disk is not mounted any more: the folder is there, and can be written to.
+    let (config, away) = (archive.folder.path().join("config"), archive.folder.path().join("away"));
+    fs::rename(&config, &away).unwrap();
+    let at = Timestamp::from_second(1).unwrap();
+    let content = bytes((1 << 20) + 100, (1 << 20) + 200);
+    let piece = Piece {
+        start: Lsn((1 << 20) + 100),
+        content: &content,
+        newest_commit: None,
+        begun_at: at,
+        as_of: at,
+    };
+    let write = || archive.repo.wal().write(SYSTEM, archive.line, &piece);
+    assert!(write().unwrap_err().to_string().contains("cannot find the repository by"));
+    assert_eq!(archive.repo.wal().pieces(SYSTEM, archive.line).unwrap().len(), 1);
+    fs::rename(&away, &config).unwrap();
+    write().unwrap();
+    assert_eq!(archive.repo.wal().pieces(SYSTEM, archive.line).unwrap().len(), 2);
+}

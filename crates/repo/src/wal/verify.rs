@@ -2,10 +2,25 @@
 //!
 //! In: the names. Out: findings (damage) and notes (what was known to be missing). Nothing is repaired or removed.
 
-use muster_types::{Lsn, event::Watcher, wal::WalMark};
+use muster_types::{
+    Lsn,
+    event::Watcher,
+    wal::{WalFacts, WalMark},
+};
 
 use super::{LineFiles, Wal, damage, folder};
 use crate::{error::RepoError, verify::Finding};
+
+/// What the archive holds, and what is wrong with it.
+#[derive(Debug)]
+pub struct Examined {
+    /// What it holds, by its names.
+    pub facts: Vec<WalFacts>,
+    /// What is missing or damaged.
+    pub findings: Vec<Finding>,
+    /// What was never received, which is known.
+    pub notes: Vec<Finding>,
+}
 
 impl Wal<'_> {
     /// Names everything that is wrong with the archive, then what was never received; reads the content of all pieces
@@ -18,8 +33,16 @@ impl Wal<'_> {
         read_data: bool,
         watcher: &dyn Watcher,
     ) -> Result<(Vec<Finding>, Vec<Finding>), RepoError> {
+        self.examine(read_data, watcher).map(|found| (found.findings, found.notes))
+    }
+
+    /// As [`Self::verify`], and says what the archive holds as [`Self::facts`] does: by one listing.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn examine(self, read_data: bool, watcher: &dyn Watcher) -> Result<Examined, RepoError> {
         let files = self.files()?;
-        let (_, mut findings) = self.facts_of(&files)?;
+        let (facts, mut findings) = self.facts_of(&files)?;
         let mut notes = Vec::new();
         if read_data {
             let bytes = files.lines.values().flat_map(|line| &line.pieces).map(|piece| piece.stored_bytes);
@@ -39,7 +62,7 @@ impl Wal<'_> {
                 notes.push(Finding::new(folder(system, *id), message));
             }
         }
-        Ok((findings, notes))
+        Ok(Examined { facts, findings, notes })
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     members::{Member, MemberKeys},
-    postgres::{PostgresComponent, PostgresMethod, PostgresTransport, PostgresWal},
+    postgres::{PostgresComponent, PostgresHeartbeat, PostgresMethod, PostgresTransport, PostgresWal},
     redis::{RedisComponent, Setting},
 };
 use super::{
@@ -122,9 +122,14 @@ pub struct ComponentKeys {
     /// `postgres`: the most bytes per second that a backup takes from the server. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate: Option<ByteSize>,
-    /// `postgres`: `stream` receives the write-ahead log as the server writes it (`muster wal receive`). Default: `none`.
+    /// `postgres`: `stream` receives the write-ahead log as the server writes it (`muster wal receive`); with `sync` the
+    /// server's commits wait for it. Default: `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wal: Option<PostgresWal>,
+    /// `postgres`: what is written to the server every few seconds while its log is received, so that the newest commit
+    /// tells how far the repository is: `message`, `table` or `none`. Default: `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<PostgresHeartbeat>,
     /// `postgres`: the slot of `wal: stream` may keep log without a limit, and so fill the server's disk. Default: no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unbounded_slot: Option<bool>,
@@ -230,6 +235,7 @@ impl TryFrom<ComponentKeys> for Component {
                     backup_from: keys.backup_from,
                     max_rate: keys.max_rate,
                     wal: keys.wal.unwrap_or_default(),
+                    heartbeat: keys.heartbeat.unwrap_or_default(),
                     unbounded_slot: keys.unbounded_slot.unwrap_or_default(),
                     members: members::of_postgres(keys.members)?,
                     on_failover: keys.on_failover.unwrap_or_default(),
@@ -285,6 +291,7 @@ impl ComponentKeys {
             backup_from: None,
             max_rate: None,
             wal: None,
+            heartbeat: None,
             unbounded_slot: None,
             expect: None,
             token: None,
@@ -323,6 +330,7 @@ impl ComponentKeys {
             (self.backup_from.is_some(), "backup_from", &[Postgres]),
             (self.max_rate.is_some(), "max_rate", &[Postgres]),
             (self.wal.is_some(), "wal", &[Postgres]),
+            (self.heartbeat.is_some(), "heartbeat", &[Postgres]),
             (self.unbounded_slot.is_some(), "unbounded_slot", &[Postgres]),
             (self.expect.is_some(), "expect", &[Redis]),
             (self.token.is_some(), "token", &[Vault]),
@@ -409,6 +417,8 @@ impl From<Component> for ComponentKeys {
                 keys.backup_from = postgres.backup_from;
                 keys.max_rate = postgres.max_rate;
                 keys.wal = (postgres.wal != PostgresWal::default()).then_some(postgres.wal);
+                keys.heartbeat =
+                    (postgres.heartbeat != PostgresHeartbeat::default()).then_some(postgres.heartbeat);
                 keys.unbounded_slot = postgres.unbounded_slot.then_some(true);
                 keys.members = members::keys_of_postgres(postgres.members);
                 keys.on_failover = list(postgres.on_failover);

@@ -13,7 +13,6 @@ use muster_types::{
         Assertion, BackupPolicy, Component, Keep, KeepCount, KubernetesComponent, PostgresComponent,
         VaultComponent,
     },
-    objective::{Objectives, Target},
 };
 
 use super::Rules;
@@ -228,38 +227,14 @@ impl Rules<'_> {
                 ));
             }
         }
-        let Some(interval) = common.backup.as_ref().and_then(interval) else {
-            if !self.is_refused(&path) {
-                let place = self.sources.place(self.key_at(&path));
-                let finding =
-                    Finding::warning(format!("component `{name}` does not say when it is backed up"))
-                        .at(place);
-                findings.push(finding.hint("add `backup: {every: 1d}` and let a timer run `muster backup`"));
-            }
-            return;
-        };
-        let own = common.objectives.unwrap_or_default();
-        let (objectives, above): (Objectives, &[&str]) = match own.rpo {
-            Some(_) => (own, &["components", name, "objectives", "rpo"]),
-            None => (self.typed.platform.objectives, &["objectives", "rpo"]),
-        };
-        let warn = |what: &str, rpo: Option<Target>, path: &[&str]| {
-            let Some(Target::Within(rpo)) =
-                rpo.filter(|rpo| matches!(rpo, Target::Within(rpo) if *rpo < interval))
-            else {
-                return None;
-            };
-            let at = self.node(path).map_or_else(|| self.key_at(path), |node| node.at);
-            let message = format!("the rpo of {what} is {rpo}, but a backup is made every {interval} only");
-            let hint = format!("write `backup: {{every: {rpo}}}`, or accept a longer rpo");
-            Some(Finding::warning(message).at(self.sources.place(at)).hint(hint))
-        };
-        findings.extend(warn(&format!("component `{name}`"), objectives.rpo, above));
-        for (index, class) in common.classes.iter().enumerate() {
-            let what = format!("class `{}` of component `{name}`", class.name);
-            let index = index.to_string();
-            findings.extend(warn(&what, Some(class.rpo), &["components", name, "classes", &index, "rpo"]));
+        let interval = common.backup.as_ref().and_then(interval);
+        if interval.is_none() && !self.is_refused(&path) {
+            let place = self.sources.place(self.key_at(&path));
+            let finding =
+                Finding::warning(format!("component `{name}` does not say when it is backed up")).at(place);
+            findings.push(finding.hint("add `backup: {every: 1d}` and let a timer run `muster backup`"));
         }
+        self.judge_rpo(name, component, interval, findings);
     }
 
     fn judge_times(&self, name: &str, backup: &BackupPolicy, findings: &mut Vec<Finding>) {

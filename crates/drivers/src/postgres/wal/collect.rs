@@ -67,7 +67,7 @@ impl<'a> Collector<'a> {
             at: leg.from,
             known: leg.known.content.clone(),
             known_from: leg.from,
-            records: Records::new(leg.from, leg.line.segment()),
+            records: Records::new(leg.from, leg.line.segment()).looking_behind(leg.fork),
             buffer: Vec::new(),
             newest_commit: None,
             begun: None,
@@ -137,6 +137,8 @@ impl<'a> Collector<'a> {
             self.begun_at = self.begun_at.or(self.sent_at);
             self.records.read(now);
             self.newest_commit = self.newest_commit.max(self.records.take_newest_commit());
+            // The log of a timeline may come long after it has begun.
+            self.begun_at = [self.begun_at, self.records.take_beginning()].into_iter().flatten().min();
             self.buffer.extend_from_slice(now);
             self.at.0 += now.len() as u64;
             if now.len() as u64 == room
@@ -172,6 +174,17 @@ impl<'a> Collector<'a> {
     /// Tells whether what was collected has waited long enough.
     pub(super) fn is_due(&self) -> bool {
         self.begun.is_some_and(|begun| begun.elapsed() >= COLLECTED)
+    }
+
+    /// Tells whether something was collected, and nothing that was handed on before is still being written: somebody
+    /// waits for it, and what comes meanwhile is written together.
+    pub(super) fn is_awaited(&self, durable: Lsn) -> bool {
+        !self.buffer.is_empty() && !self.is_being_written(durable)
+    }
+
+    /// Tells whether something that was handed on is not durable yet.
+    pub(super) fn is_being_written(&self, durable: Lsn) -> bool {
+        durable.0 + (self.buffer.len() as u64) < self.end().0
     }
 
     /// Hands over what was collected.
@@ -245,14 +258,17 @@ mod tests {
     /// What a stretch of 100 bytes says of its time, when the server was at `server` and said so at second 1000.
     fn as_of(is_current: bool, server: u64) -> Timestamp {
         let line = LineId { timeline: 1, history: 0, segment_bits: 20 };
-        let leg = Leg { line, from: START, known: Joined::default(), history: None };
+        let leg = Leg { line, from: START, known: Joined::default(), fork: None, history: None };
         let clock = FixedClock(time(5000));
         let mut collector = Collector::new(&leg, is_current, &clock);
         let (sender, _jobs) = sync_channel(1);
         collector.hear(Lsn(server), Some(time(1000)));
         collector.take(START, &[0; 100], &sender).unwrap();
         assert!(!collector.mark().1.is_complete, "bytes are still here");
+        assert!(collector.is_awaited(START) && !collector.is_being_written(START));
         let as_of = collector.cut().unwrap().as_of;
+        assert!(!collector.is_awaited(START) && collector.is_being_written(START));
+        assert!(!collector.is_being_written(Lsn(START.0 + 100)));
         assert_eq!(collector.mark().1.is_complete, is_current && server <= START.0 + 100);
         as_of
     }

@@ -11,9 +11,10 @@
 //! Read next: `start.rs` for where it begins, `writer.rs` for how pieces are written.
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -23,16 +24,16 @@ use std::{
 use muster_repo::{Repo, wal::Wal};
 use muster_types::{
     Clock, Explain, Kind, Lsn,
+    config::PostgresHeartbeat,
     event::Watcher,
-    wal::{ReceiverState, ReceiverStatus},
+    wal::{ReceiverStanding, ReceiverState, ReceiverStatus},
 };
 
 use super::{
-    super::{
-        address::Address,
-        wire::{APPLICATION, Connection, Purpose},
-    },
+    super::wire::{APPLICATION, Connection, Purpose, TICK},
     collect::Collector,
+    members::{self, Candidate},
+    rounds::Rounds,
     start::{self, Leg},
     stream::{self, Part, System},
     writer::{Job, Joined, Writer},
@@ -44,6 +45,8 @@ use crate::{
 
 /// How often the server is asked where it is when there is nothing new: so old is what we know of an idle one.
 const ALIVE: Duration = Duration::from_secs(1);
+/// How long to wait for more of the log while the server's commits wait for us.
+const AWAITED: Duration = Duration::from_millis(2);
 /// How often it is noted up to where everything is durable.
 const MARKED: Duration = Duration::from_secs(10);
 /// Stretches that wait to be written: with the one that is collected, the most memory that a slow repository costs.
@@ -57,12 +60,43 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// What a receiver works with.
 pub(crate) struct Request<'a> {
     pub(crate) component: &'a str,
-    pub(crate) address: &'a Address,
+    /// The servers of the cluster; one without a name when the component has no members.
+    pub(crate) servers: &'a [Candidate<'a>],
     pub(crate) slot: &'a str,
+    /// With `wal: sync`: the name by which the server waits for us.
+    pub(crate) sync_name: Option<&'a str>,
+    pub(crate) heartbeat: PostgresHeartbeat,
+    /// The data directory, when the server is on this host.
+    pub(crate) data_dir: Option<&'a Path>,
     /// The slot may fill the server's disk: a person has said so.
     pub(crate) may_fill_disk: bool,
     pub(crate) repo: &'a Repo,
     pub(crate) clock: &'a Arc<dyn Clock>,
+}
+
+impl Request<'_> {
+    /// Refuses a slot that would fill a server's disk without anybody having said that it may.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub(super) fn refuses_slot(
+        &self,
+        asked: &mut Connection,
+        watcher: &dyn Watcher,
+    ) -> Result<Option<DriverError>, DriverError> {
+        let limit = asked.value("SHOW max_slot_wal_keep_size", watcher)?;
+        if limit.as_deref() != Some("-1") || self.may_fill_disk {
+            return Ok(None);
+        }
+        let message = format!(
+            "a slot at {} would keep the log without any limit: if Muster stays away, it fills the server's disk",
+            asked.address()
+        );
+        Ok(Some(DriverError::new(Kind::Config, message).with_hint(
+            "set a limit on the server: ALTER SYSTEM SET max_slot_wal_keep_size = '64GB'; SELECT pg_reload_conf();\n\
+             or accept it: write `unbounded_slot: true` into the component, and watch the server's disk",
+        )))
+    }
 }
 
 /// Tells what the receiver does; called several times a second.
@@ -91,6 +125,7 @@ pub(crate) fn receive(
         newest_commit: None,
         complete_at: None,
         warnings: Vec::new(),
+        standing: ReceiverStanding::default(),
     });
     let tell = |change: &dyn Fn(&mut ReceiverStatus)| {
         let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,17 +133,47 @@ pub(crate) fn receive(
         status.at = request.clock.now();
         told(&status);
     };
+    let (leave, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let rounds =
+            Rounds { request, status: &status, tell: &tell, leave: &leave, is_over: &is_over, watcher };
+        scope.spawn(move || rounds.run());
+        let _end = End(&is_over);
+        let present = || status.lock().unwrap_or_else(PoisonError::into_inner).standing.member.clone();
+        sessions(request, &tell, &present, &leave, watcher)
+    })
+}
+
+/// Ends the rounds, however the sessions have ended.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One connection after the other.
+fn sessions(
+    request: &Request<'_>,
+    tell: Tell<'_>,
+    present: &dyn Fn() -> Option<String>,
+    leave: &AtomicBool,
+    watcher: &dyn Watcher,
+) -> Result<(), DriverError> {
     let mut pause = PAUSE_FIRST;
     let mut has_connected = false;
     loop {
         let begun = Instant::now();
-        let result = Session { request, tell: &tell, watcher }.run(&mut has_connected);
+        leave.store(false, Ordering::SeqCst);
+        let result = members::find(request.component, request.servers, present().as_deref(), watcher)
+            .and_then(|server| Session { request, server, tell, leave, watcher }.run(&mut has_connected));
         let error = match result {
             _ if watcher.is_cancelled() => {
                 tell(&|status| status.state = ReceiverState::Stopped);
                 return Ok(());
             }
-            // A timeline has ended, or the server shuts down.
+            // A timeline has ended, another member is the primary, or the server shuts down.
             Ok(()) => None,
             Err(error) if has_connected && error.kind() == Kind::Unavailable => Some(error),
             Err(error) => return Err(error),
@@ -132,34 +197,47 @@ fn wait(pause: Duration, watcher: &dyn Watcher) {
 }
 
 /// Changes the status and tells it.
-type Tell<'a> = &'a (dyn Fn(&dyn Fn(&mut ReceiverStatus)) + Sync);
+pub(super) type Tell<'a> = &'a (dyn Fn(&dyn Fn(&mut ReceiverStatus)) + Sync);
 
 /// One connection.
 struct Session<'a> {
     request: &'a Request<'a>,
+    server: Candidate<'a>,
     tell: Tell<'a>,
+    /// Another member is the primary.
+    leave: &'a AtomicBool,
     watcher: &'a dyn Watcher,
 }
 
 impl Session<'_> {
     /// Streams one line of the log, until it ends or the connection does.
     fn run(&self, has_connected: &mut bool) -> Result<(), DriverError> {
-        let Request { address, slot, repo, .. } = self.request;
+        let Request { slot, repo, .. } = self.request;
         let wal = repo.wal();
+        let address = self.server.address;
         let mut asked = Connection::open(address, Purpose::Sql, self.watcher)?;
-        let mut connection = Connection::open(address, Purpose::Replication, self.watcher)?;
+        let name = self.request.sync_name.unwrap_or(APPLICATION);
+        let mut connection = Connection::open_as(name, address, Purpose::Replication, self.watcher)?;
         let system = stream::identify(&mut connection, self.watcher)?;
         let segment =
             self.number(&mut asked, "SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'")?;
         if !segment.is_power_of_two() {
             return Err(connection.confused("the size of its segments"));
         }
-        self.guard(&mut asked)?;
+        if let Some(refused) = self.request.refuses_slot(&mut asked, self.watcher)? {
+            return Err(refused);
+        }
         let held = self.slot(&mut asked, &mut connection)?;
         *has_connected = true;
         let fresh = held.unwrap_or(system.flushed).segment_start(segment);
         let leg = start::find(wal, &mut connection, &system, segment, fresh, self.watcher)?;
         (self.tell)(&|status| {
+            if status.standing.member.as_deref() != self.server.name {
+                status.standing = ReceiverStanding {
+                    member: self.server.name.map(str::to_owned),
+                    ..ReceiverStanding::default()
+                };
+            }
             status.system_identifier.clone_from(&system.identifier);
             status.line = Some(leg.line);
             status.server = system.flushed;
@@ -173,30 +251,6 @@ impl Session<'_> {
 
     fn number(&self, asked: &mut Connection, sql: &str) -> Result<u64, DriverError> {
         Ok(asked.value(sql, self.watcher)?.and_then(|text| text.parse().ok()).unwrap_or_default())
-    }
-
-    /// Refuses a slot that would fill the server's disk without anybody having said that it may.
-    fn guard(&self, asked: &mut Connection) -> Result<(), DriverError> {
-        let limit = asked.value("SHOW max_slot_wal_keep_size", self.watcher)?;
-        if limit.as_deref() == Some("-1") && !self.request.may_fill_disk {
-            let message = format!(
-                "a slot at {} would keep the log without any limit: if Muster stays away, it fills the server's disk",
-                self.request.address
-            );
-            return Err(DriverError::new(Kind::Config, message).with_hint(
-                "set a limit on the server: ALTER SYSTEM SET max_slot_wal_keep_size = '64GB'; SELECT pg_reload_conf();\n\
-                 or accept it: write `unbounded_slot: true` into the component, and watch the server's disk",
-            ));
-        }
-        let names = asked.value("SHOW synchronous_standby_names", self.watcher)?.unwrap_or_default();
-        let warning = is_waited_for(&names).then(|| {
-            format!(
-                "`synchronous_standby_names` ({names}) fits Muster's connection: commits wait until their log is in the \
-                 repository; name the standbys that are meant"
-            )
-        });
-        (self.tell)(&|status| status.warnings = warning.iter().cloned().collect());
-        Ok(())
     }
 
     /// Makes the slot when there is none, and returns from where on it keeps the log.
@@ -334,7 +388,7 @@ impl Session<'_> {
         });
         // The server need not keep what is durable now.
         let end = Lsn(durable.load(Ordering::SeqCst));
-        drop(stream::acknowledge(&mut connection, end, end, self.request.clock.now(), false));
+        drop(stream::acknowledge(&mut connection, end, self.request.clock.now(), false));
         self.report(&mut collector, end);
         result
     }
@@ -346,12 +400,14 @@ impl Session<'_> {
         sender: &SyncSender<Job>,
         durable: &AtomicU64,
     ) -> Result<(), DriverError> {
+        let is_sync = self.request.sync_name.is_some();
+        let mut tick = TICK;
         let mut acknowledged = Lsn::default();
         let mut spoken = Instant::now();
         let mut reported = Instant::now();
         let mut marked = Instant::now();
         loop {
-            if self.watcher.is_cancelled() {
+            if self.watcher.is_cancelled() || self.leave.load(Ordering::SeqCst) {
                 return Ok(());
             }
             let mut wants_reply = false;
@@ -370,7 +426,9 @@ impl Session<'_> {
                     return Ok(());
                 }
             }
-            if collector.is_due()
+            let now = Lsn(durable.load(Ordering::SeqCst));
+            let is_due = if is_sync { collector.is_awaited(now) } else { collector.is_due() };
+            if is_due
                 && let Some(stretch) = collector.cut()
                 && let Err(
                     TrySendError::Full(Job::Write(stretch)) | TrySendError::Disconnected(Job::Write(stretch)),
@@ -380,10 +438,15 @@ impl Session<'_> {
                 collector.put_back(stretch);
             }
             let now = Lsn(durable.load(Ordering::SeqCst));
+            let wanted = if is_sync && collector.is_being_written(now) { AWAITED } else { TICK };
+            if wanted != tick {
+                connection.set_tick(wanted)?;
+                tick = wanted;
+            }
             let is_silent = spoken.elapsed() >= ALIVE;
             if now > acknowledged || wants_reply || is_silent {
                 let told = self.request.clock.now();
-                stream::acknowledge(connection, collector.end(), now, told, is_silent)?;
+                stream::acknowledge(connection, now, told, is_silent)?;
                 spoken = Instant::now();
             }
             if marked.elapsed() >= MARKED {
@@ -430,25 +493,4 @@ fn describe(wal: Wal<'_>, system: &System, leg: &mut Leg) -> Result<(), DriverEr
         wal.note_gap(&system.identifier, leg.line, Lsn::default(), leg.from).map_err(told)?;
     }
     Ok(())
-}
-
-/// Tells whether a server's commits wait for whoever calls himself as we do.
-fn is_waited_for(synchronous_standby_names: &str) -> bool {
-    let part = |c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')' | '"');
-    synchronous_standby_names.split(part).any(|name| name == "*" || name.eq_ignore_ascii_case(APPLICATION))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_waited_for;
-
-    #[test]
-    fn a_server_that_waits_for_anybody_waits_for_muster() {
-        for names in ["*", "ANY 1 (*)", "FIRST 2 (s1, \"muster\")", "Muster,other"] {
-            assert!(is_waited_for(names), "{names}");
-        }
-        for names in ["", "s1", "FIRST 1 (s1, muster_2)"] {
-            assert!(!is_waited_for(names), "{names}");
-        }
-    }
 }

@@ -1,6 +1,8 @@
-//! Reads the records of the log as far as an archive must know them: when was the newest commit?
+//! Reads the records of the log as far as an archive must know them: when was the newest commit, and when did the timeline
+//! begin?
 //!
-//! In: the bytes of a stream, from the beginning of a page on, cut anywhere. Out: the newest time of a commit or abort.
+//! In: the bytes of a stream, from the beginning of a page on, cut anywhere. Out: the newest time of a commit or abort; the
+//! time of the promotion that has begun the timeline.
 //!
 //! ```text
 //! page: header (24 bytes, 40 at the beginning of a segment) ─ rest of a record ─ record ─ record ─ beginning of one
@@ -21,6 +23,9 @@ const KEPT: usize = 64;
 const RECORD_MAX: u64 = 1 << 30;
 /// The resource manager of transactions.
 const TRANSACTION: u8 = 1;
+/// That of the log itself, and its record of a promotion.
+const LOG: u8 = 0;
+const END_OF_RECOVERY: u8 = 0x90;
 /// Microseconds from 1970 to PostgreSQL's epoch, 2000.
 const EPOCH: i64 = 946_684_800_000_000;
 
@@ -64,6 +69,9 @@ pub(super) struct Records {
     /// The beginning of the record.
     kept: Vec<u8>,
     newest_commit: Option<Timestamp>,
+    /// Where the timeline begins, until it is known when.
+    fork: Option<Lsn>,
+    began_at: Option<Timestamp>,
 }
 
 impl Records {
@@ -77,7 +85,14 @@ impl Records {
             header: Vec::new(),
             kept: Vec::new(),
             newest_commit: None,
+            fork: None,
+            began_at: None,
         }
+    }
+
+    /// Looks for the time at which the timeline has begun, too; `fork` is where its parent ended.
+    pub(super) fn looking_behind(self, fork: Option<Lsn>) -> Self {
+        Self { fork, ..self }
     }
 
     /// Reads the next bytes.
@@ -107,6 +122,11 @@ impl Records {
     /// Returns the newest commit or abort since the last time.
     pub(super) fn take_newest_commit(&mut self) -> Option<Timestamp> {
         self.newest_commit.take()
+    }
+
+    /// Returns when the timeline began, once: by the record of the promotion, or else by the first commit behind the fork.
+    pub(super) fn take_beginning(&mut self) -> Option<Timestamp> {
+        self.began_at.take()
     }
 
     fn header_size(&self) -> usize {
@@ -142,6 +162,13 @@ impl Records {
                 self.state = State::Record(left - count);
                 if left == count {
                     self.newest_commit = self.newest_commit.max(ended_at(&self.kept));
+                    // The first segment of a timeline repeats what its parent had of it.
+                    if self.fork.is_some_and(|fork| self.at.0 + count > fork.0)
+                        && let Some(time) = promoted_at(&self.kept).or_else(|| ended_at(&self.kept))
+                    {
+                        self.began_at = Some(time);
+                        self.fork = None;
+                    }
                     self.kept.clear();
                     self.state = State::Between;
                 }
@@ -186,7 +213,18 @@ fn ended_at(record: &[u8]) -> Option<Timestamp> {
     // COMMIT, ABORT, COMMIT PREPARED, ABORT PREPARED.
     let is_end =
         record.get(17) == Some(&TRANSACTION) && matches!(record.get(16)? & 0x70, 0 | 0x20 | 0x30 | 0x40);
-    let mut rest = record.get(RECORD..).filter(|_| is_end)?;
+    if is_end { time_in(record) } else { None }
+}
+
+/// Returns the time in the record of a promotion.
+fn promoted_at(record: &[u8]) -> Option<Timestamp> {
+    let is_promotion = record.get(17) == Some(&LOG) && record.get(16)? & 0xF0 == END_OF_RECOVERY;
+    if is_promotion { time_in(record) } else { None }
+}
+
+/// Both begin with their time.
+fn time_in(record: &[u8]) -> Option<Timestamp> {
+    let mut rest = record.get(RECORD..)?;
     loop {
         // What stands before the main data: 253 origin, 252 id of the transaction above; then its length.
         let skip = match rest.first()? {
@@ -295,6 +333,29 @@ mod tests {
             if step == 1 {
                 assert_eq!(found.len(), 3000);
             }
+        }
+    }
+
+    #[test]
+    fn a_timeline_begins_with_its_promotion_or_its_first_commit_and_not_with_what_its_parent_had() {
+        for has_promotion in [true, false] {
+            let mut log = Log::new();
+            log.commit(1, 0, false);
+            let fork = Lsn(log.at().next_multiple_of(8));
+            if has_promotion {
+                let mut record = vec![0; RECORD];
+                (record[16], record[17]) = (END_OF_RECOVERY, LOG);
+                record.extend([255, 20]);
+                record.extend(5_i64.to_le_bytes());
+                record.extend([0; 12]);
+                log.finish(record);
+            }
+            log.commit(7, 0, false);
+            log.commit(9, 0, false);
+            let mut records = Records::new(Lsn(SEGMENT), SEGMENT).looking_behind(Some(fork));
+            records.read(&log.bytes);
+            assert_eq!(records.take_beginning(), time_of(if has_promotion { 5 } else { 7 }));
+            assert_eq!((records.take_beginning(), records.take_newest_commit()), (None, time_of(9)));
         }
     }
 

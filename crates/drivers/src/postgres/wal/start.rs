@@ -31,6 +31,8 @@ pub(super) struct Leg {
     pub(super) from: Lsn,
     /// What the archive holds from there on: the server must send the same.
     pub(super) known: Joined,
+    /// Where its parent ended; none: it has none.
+    pub(super) fork: Option<Lsn>,
     /// Nothing of this line is in the archive yet: its history has to be written first.
     pub(super) history: Option<Vec<u8>>,
 }
@@ -108,7 +110,8 @@ impl Start {
         // A timeline's first segment holds what its parent had of it, too.
         let from = self.at.map_or(fresh, |fork| fork.at).segment_start(segment);
         let known = Joined { start: from, ..Joined::default() };
-        Leg { line: self.line, from, known, history: Some(self.history) }
+        let fork = fork_of(&self.history);
+        Leg { line: self.line, from, known, fork, history: Some(self.history) }
     }
 }
 
@@ -129,7 +132,12 @@ fn resume(wal: Wal<'_>, system: &str, line: LineId, end: Lsn) -> Result<Leg, Dri
     }
     let content = wal.read(system, line, from, end).map_err(told)?;
     let names = names.into_iter().filter(|name| name.start >= from && name.end <= end).collect();
-    Ok(Leg { line, from, known: Joined { start: from, content, names }, history: None })
+    let fork = fork_of(&wal.history(system, line).map_err(told)?);
+    Ok(Leg { line, from, known: Joined { start: from, content, names }, fork, history: None })
+}
+
+fn fork_of(history: &[u8]) -> Option<Lsn> {
+    Some(forks_of(history).ok()?.last()?.at)
 }
 
 pub(super) fn other_server(line: LineId, archived: Lsn, server: Lsn) -> DriverError {

@@ -98,16 +98,18 @@ pub(super) fn next(connection: &mut Connection, watcher: &dyn Watcher) -> Result
 }
 
 /// Tells the server up to where the log is durable here, and may ask where it is itself.
+///
+/// What has come and is not durable is not told at all: a server whose `synchronous_commit` is `remote_write` would take
+/// it for safe.
 pub(super) fn acknowledge(
     connection: &mut Connection,
-    received: Lsn,
     durable: Lsn,
     now: Timestamp,
     asks: bool,
 ) -> Result<(), DriverError> {
     let mut body = BytesMut::with_capacity(34);
     body.put_u8(b'r');
-    body.put_u64(received.0);
+    body.put_u64(durable.0);
     body.put_u64(durable.0);
     // Nothing is replayed here; a server that waits for that must not wait for ever.
     body.put_u64(durable.0);

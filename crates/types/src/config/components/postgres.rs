@@ -43,6 +43,21 @@ pub enum PostgresWal {
     None,
     /// By a replication slot, as the server writes it.
     Stream,
+    /// As `Stream`, and the server's commits wait until their log is durable in the repository.
+    Sync,
+}
+
+/// What is written to an idle server so that its newest commit tells how far the repository is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PostgresHeartbeat {
+    /// Nothing.
+    #[default]
+    None,
+    /// A message in the log, in a transaction of its own.
+    Message,
+    /// The row of the component in the table `muster_heartbeat`.
+    Table,
 }
 
 /// A PostgreSQL cluster.
@@ -68,6 +83,8 @@ pub struct PostgresComponent {
     pub max_rate: Option<ByteSize>,
     /// Whether the write-ahead log is received.
     pub wal: PostgresWal,
+    /// What is written to the server every few seconds while its log is received.
+    pub heartbeat: PostgresHeartbeat,
     /// Whether the slot may keep log without a limit.
     pub unbounded_slot: bool,
     /// The servers of its cluster, by name.
