@@ -18,7 +18,7 @@ use crate::{
 /// What the long form takes.
 #[derive(Debug, Args)]
 pub(crate) struct TortureArgs {
-    /// Rounds, and random targets of each sort; 20 take about half an hour on two processors
+    /// Rounds, and random targets of each sort, on each version of the server
     #[arg(long, default_value_t = 20)]
     rounds: u64,
     /// Repeat one that failed

@@ -5,6 +5,8 @@ mod copies;
 mod point;
 mod recovery;
 mod repair;
+mod runbook;
+mod service;
 
 use std::path::PathBuf;
 
@@ -17,6 +19,8 @@ pub(crate) use self::{
     point::{CleanArgs, PointArgs},
     recovery::{FailoverArgs, RescueArgs, RestoreArgs, ResumeArgs, RunArgs, UnsealArgs},
     repair::{QuarantineArgs, RepairArgs},
+    runbook::{LintArgs, RenderForm, RunbookCommand},
+    service::{ServiceArgs, ServiceVerb},
 };
 
 /// Disaster recovery that is proven before it is needed.
@@ -372,19 +376,6 @@ pub(crate) struct PinArgs {
     pub remove: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct LintArgs {
-    /// Markdown documents, shell scripts, SQL, crontabs, configuration
-    #[arg(required_unless_present = "rules", value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// Print SARIF 2.1.0 instead, for code hosts
-    #[arg(long, conflicts_with = "json")]
-    pub sarif: bool,
-    /// List the rules
-    #[arg(long, conflicts_with_all = ["files", "sarif"])]
-    pub rules: bool,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Print the key in a form to write down and lock away
@@ -401,95 +392,6 @@ pub(crate) enum KeyCommand {
         /// The beginning of its id
         id: String,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ServiceArgs {
-    /// What to do
-    #[arg(value_enum)]
-    pub verb: ServiceVerb,
-    /// The service
-    pub service: String,
-    /// With `scale`: how many replicas
-    #[arg(required_if_eq("verb", "scale"))]
-    pub replicas: Option<u32>,
-    /// Print the commands and do nothing
-    #[arg(long, short = 'n')]
-    pub dry_run: bool,
-    /// `logs`: only what is not older, like `2h`
-    #[arg(long, value_name = "SPAN")]
-    pub since: Option<Span>,
-    /// `logs`: the file. Default: one beside the journal
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// `rollback`: the version, by the beginning of its digest. Default: the one before this
-    #[arg(long, value_name = "DIGEST")]
-    pub to: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ServiceVerb {
-    /// Start it and wait until it is ready
-    Start,
-    /// Stop it and wait until it has ended
-    Stop,
-    /// Stop it, then start it
-    Restart,
-    /// Say whether it runs
-    Status,
-    /// Store everything that it has logged, with secrets masked
-    Logs,
-    /// Go back to the image before this one, and wait until it is ready
-    Rollback,
-    /// Build its image anew, put it in place and wait until it is ready; the old one serves until then
-    Rebuild,
-    /// Make the networks of its Compose project anew
-    Reconnect,
-    /// Remove the sandboxes that it has left and that are older than `sandboxes` says
-    Clean,
-    /// Give it so many replicas, and wait until they are there
-    Scale,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RunbookCommand {
-    /// Recognise what a recovery document promises and describes, and draft `muster.yaml` and runbooks
-    Import {
-        /// The document: any Markdown file
-        file: PathBuf,
-        /// The folder that the files are written into. Default: this one; with `--json` nothing is written without it
-        #[arg(long, value_name = "DIR")]
-        into: Option<PathBuf>,
-        /// Say what would be written, and write nothing
-        #[arg(long, short = 'n')]
-        dry_run: bool,
-    },
-    /// Print a runbook for paper, with the times of earlier runs beside the expected ones
-    Render {
-        /// The runbook
-        file: PathBuf,
-        #[command(flatten)]
-        form: RenderForm,
-    },
-    /// Show the steps of a runbook or of any Markdown document. Nothing is executed: that is `muster run`
-    Show {
-        /// The file
-        file: PathBuf,
-        /// A scenario or phase: its number (`3.2`) or words of its title
-        section: Option<String>,
-    },
-}
-
-/// As what a runbook is printed.
-#[derive(Debug, Clone, Copy, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct RenderForm {
-    /// One page that stands by itself, for the printer
-    #[arg(long)]
-    pub html: bool,
-    /// The text with a table of times
-    #[arg(long)]
-    pub markdown: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,5 @@
-//! Runs a program and says how it ended: the one place that starts child processes.
+//! Runs a program and says how it ended: the one place that starts child processes. It is long and one thing: a program
+//! from its start to its reaping.
 //!
 //! A list of program and arguments comes in (never a shell line); exit status and bounded output leave.
 //!

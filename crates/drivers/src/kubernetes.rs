@@ -93,18 +93,20 @@ impl KubernetesDriver {
 
 impl ComponentDriver for KubernetesDriver {
     fn survey(&self) -> Result<ComponentFacts, DriverError> {
-        let state = backup::look(self, &Unwatched);
         // A cluster that answers without the namespace is one to which it can be restored.
-        let is_present = match &state {
-            Ok(_) => true,
-            Err(error) => error.kind() == Kind::NotFound,
+        let namespace = self.kubectl.get(&format!("namespace/{}", self.kubectl.namespace), &Unwatched);
+        let is_present = namespace.is_ok();
+        let is_there = matches!(namespace, Ok(Some(_)));
+        let state = match namespace {
+            Ok(Some(_)) => backup::look(self, &Unwatched).ok(),
+            _ => None,
         };
-        let state = state.ok();
         Ok(ComponentFacts {
             name: self.name.clone(),
             source: self.source(),
             is_present,
-            has_data: state.as_ref().is_some_and(|state| !state.objects.is_empty()),
+            // What may not be read may still be there: the safety copy says so before anything is changed.
+            has_data: is_there && state.as_ref().is_none_or(|state| !state.objects.is_empty()),
             size_bytes: state.as_ref().map_or(0, backup::State::size_bytes),
             fingerprint: state.as_ref().map(backup::State::fingerprint),
             last_write: None,

@@ -13,6 +13,7 @@ use muster_types::{
     backup::{BackupId, RunId},
     event::{Event, ProcessMark, RunOutcome, StepOutcome, What},
     facts::{ProofFact, ProofOutcome},
+    failover::Failover,
     objective::{ObjectiveKind, ObjectiveRow, Verdict},
     plan::{Action, KeptData, Plan, Verb},
     report::{RunReport, StepReport, StepState},
@@ -152,16 +153,8 @@ fn apply(record: &mut RunRecord, event: &Event) {
             }
         }
         What::TablesReplaced { done } => report.tables = Some((**done).clone()),
-        What::Fenced { fenced } => {
-            let failover = report.failover.get_or_insert_default();
-            failover.fenced.retain(|one| one.member != fenced.member);
-            failover.fenced.push(fenced.clone());
-        }
-        What::Promoted { promoted } => {
-            report.failover.get_or_insert_default().promoted = Some(promoted.clone());
-        }
-        What::ReplicaPromoted { promoted } => {
-            report.failover.get_or_insert_default().replica = Some(promoted.clone());
+        What::Fenced { .. } | What::Promoted { .. } | What::ReplicaPromoted { .. } => {
+            failover(report.failover.get_or_insert_default(), &event.what);
         }
         What::Repair { what } => report.repair.get_or_insert_default().take(what),
         What::Quarantined { done } => report.quarantine = Some((**done).clone()),
@@ -181,6 +174,19 @@ fn apply(record: &mut RunRecord, event: &Event) {
         | What::CommitIntent { .. }
         | What::DataKept { .. }
         | What::KeptDataReleased { .. } => {}
+    }
+}
+
+/// Adds what happened to the servers of a cluster.
+fn failover(failover: &mut Failover, what: &What) {
+    match what {
+        What::Fenced { fenced } => {
+            failover.fenced.retain(|one| one.member != fenced.member);
+            failover.fenced.push(fenced.clone());
+        }
+        What::Promoted { promoted } => failover.promoted = Some(promoted.clone()),
+        What::ReplicaPromoted { promoted } => failover.replica = Some(promoted.clone()),
+        _ => {}
     }
 }
 

@@ -242,6 +242,39 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// Says what to do where no server can be promoted.
+    fn before_failover(&self) -> String {
+        match self {
+            Self::UnknownMember { known, .. } => format!("it has: {}", known.join(", ")),
+            Self::NotAStandby { .. } => "choose a member that follows the primary: `--to`".into(),
+            Self::TwoPrimaries { .. } => {
+                "stop the one that must not win, and compare what it has before it is rebuilt".into()
+            }
+            Self::NoOldPrimary { .. } => {
+                "add the server that they follow to `members`: it must be kept out before one is promoted"
+                    .into()
+            }
+            Self::OtherCluster { .. } => "mend the urls of `members`".into(),
+            Self::NoFence { answers: true, member, .. } => {
+                format!("it answers, so it runs: stop it on its host, or give {member} a `service` that does")
+            }
+            Self::NoFence { member, .. } => format!(
+                "give {member} a `service` that Muster can stop; or make sure that it is off, and say who did it and how: `--fenced-by \"ada: power cut\"`"
+            ),
+            Self::NoMajority { answers: true, member, .. } => {
+                format!(
+                    "{member} answers, so it runs: stop it on its host, or bring other primaries back first"
+                )
+            }
+            Self::NoMajority { member, .. } => format!(
+                "bring other primaries back first; or make sure that {member} is off, and say who did it and how: `--fenced-by \"ada: power cut\"`"
+            ),
+            _ => "look with `muster failover COMPONENT --to MEMBER --dry-run`".into(),
+        }
+    }
+}
+
 impl Explain for PlanError {
     fn kind(&self) -> Kind {
         match self {
@@ -320,30 +353,13 @@ impl Explain for PlanError {
             ),
             Self::CannotTakeOver { hint, .. } => hint.clone(),
             Self::OtherShape { .. } => "restore it elsewhere with `--into PATH`".into(),
-            Self::UnknownMember { known, .. } => format!("it has: {}", known.join(", ")),
-            Self::NotAStandby { .. } => "choose a member that follows the primary: `--to`".into(),
-            Self::TwoPrimaries { .. } => {
-                "stop the one that must not win, and compare what it has before it is rebuilt".into()
-            }
-            Self::NoOldPrimary { .. } => {
-                "add the server that they follow to `members`: it must be kept out before one is promoted"
-                    .into()
-            }
-            Self::OtherCluster { .. } => "mend the urls of `members`".into(),
-            Self::NoFence { answers: true, member, .. } => {
-                format!("it answers, so it runs: stop it on its host, or give {member} a `service` that does")
-            }
-            Self::NoFence { member, .. } => format!(
-                "give {member} a `service` that Muster can stop; or make sure that it is off, and say who did it and how: `--fenced-by \"ada: power cut\"`"
-            ),
-            Self::NoMajority { answers: true, member, .. } => {
-                format!(
-                    "{member} answers, so it runs: stop it on its host, or bring other primaries back first"
-                )
-            }
-            Self::NoMajority { member, .. } => format!(
-                "bring other primaries back first; or make sure that {member} is off, and say who did it and how: `--fenced-by \"ada: power cut\"`"
-            ),
+            Self::UnknownMember { .. }
+            | Self::NotAStandby { .. }
+            | Self::TwoPrimaries { .. }
+            | Self::NoOldPrimary { .. }
+            | Self::OtherCluster { .. }
+            | Self::NoFence { .. }
+            | Self::NoMajority { .. } => self.before_failover(),
             Self::MayNot { mend, .. } => mend.clone(),
             Self::NothingKept { .. } => "list the runs with `muster runs`".into(),
         };

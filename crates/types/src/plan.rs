@@ -3,7 +3,9 @@
 //! The planner makes it, `--dry-run` shows it, `--json` prints it, the executor takes it, the journal keeps it, and
 //! `resume` reads it back. It holds names and paths, never secrets. The executor decides nothing that stands open here.
 //!
-//! It is one thing: what a plan can hold is the list of its actions. It never executes.
+//! All that a step can do is one enum and so one thing: the executor's match over it is checked to be whole.
+//!
+//! This module never executes.
 
 use std::path::PathBuf;
 

@@ -7,10 +7,17 @@
 //!
 //! This module never executes. Read next: [`crate::event::ScriptEvent`] for what is journaled of a step.
 
+mod child;
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::{
+    child::ChildRequest,
+    source::{PhaseTarget, ScriptSource},
+};
 use crate::{Span, config::Check, event::ErrorNote, plan::StepClass};
 
 /// Decides what comes next.
@@ -369,51 +376,6 @@ impl ServiceVerb {
     }
 }
 
-/// What a step wants of a run of its own: what the command line of that verb would say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "verb", rename_all = "kebab-case")]
-pub enum ChildRequest {
-    /// `muster backup`.
-    Backup {
-        /// Which; empty: all.
-        components: Vec<String>,
-        /// Their name.
-        label: Option<String>,
-    },
-    /// `muster restore`.
-    Restore {
-        /// The component.
-        component: String,
-        /// To which state.
-        to: Option<String>,
-        /// To which other place.
-        into: Option<String>,
-        /// Only these tables; empty: everything.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        tables: Vec<String>,
-    },
-    /// `muster failover`.
-    Failover {
-        /// The component.
-        component: String,
-        /// The member that becomes the primary.
-        to: String,
-        /// Who has kept the old primary out, and how.
-        fenced_by: Option<String>,
-    },
-    /// `muster rescue`.
-    Rescue {
-        /// The component.
-        component: String,
-        /// The table.
-        table: String,
-        /// Only the rows for which this SQL holds.
-        filter: Option<String>,
-        /// From which state.
-        from: String,
-    },
-}
-
 impl Deed {
     /// Whether a person does it, with Muster only waiting.
     pub fn is_personal(&self) -> bool {
@@ -460,75 +422,4 @@ impl Deed {
             Self::Confirm { text } => vec![text.clone()],
         }
     }
-}
-
-impl ChildRequest {
-    /// Returns the command line that does the same.
-    pub fn line(&self) -> String {
-        let option = |name: &str, value: &Option<String>| {
-            value.as_ref().map(|value| format!(" --{name} '{value}'")).unwrap_or_default()
-        };
-        match self {
-            Self::Backup { components, label } => {
-                let all: String = components.iter().map(|name| format!(" {name}")).collect();
-                format!("muster backup{all}{}", option("label", label))
-            }
-            Self::Restore { component, to, into, tables } => {
-                let tables: String = tables.iter().map(|table| format!(" --table '{table}'")).collect();
-                format!("muster restore {component}{tables}{}{}", option("to", to), option("into", into))
-            }
-            Self::Failover { component, to, fenced_by } => {
-                format!("muster failover {component} --to '{to}'{}", option("fenced-by", fenced_by))
-            }
-            Self::Rescue { component, table, filter, from } => format!(
-                "muster rescue {component} --table '{table}'{} --from '{from}'",
-                option("where", filter)
-            ),
-        }
-    }
-}
-
-/// What a run of a script was begun with: enough to go on without the file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScriptSource {
-    /// The file, as it was given.
-    pub file: String,
-    /// The section of it that is run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub section: Option<String>,
-    /// The title.
-    pub title: String,
-    /// The version that its front matter names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// The SHA-256 of the file, in hex.
-    pub sha256: String,
-    /// Whether it is a document that was not written as a runbook: then every step that changes something is decided on
-    /// by a person.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_document: bool,
-    /// The texts of the runbook and of those that it runs, by path; its own has the path `file`.
-    pub texts: BTreeMap<String, String>,
-    /// Answers that were given with the command line, but for secret ones.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub inputs: BTreeMap<String, String>,
-    /// The same file wherever it was called from: two runs of it at a time are refused.
-    pub path: std::path::PathBuf,
-    /// The folder in which relative paths of commands begin.
-    pub folder: std::path::PathBuf,
-    /// How long it usually takes at most, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_seconds: Option<f64>,
-    /// Its phases in order, with how long each may take.
-    pub phases: Vec<PhaseTarget>,
-}
-
-/// A phase and how long it may take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PhaseTarget {
-    /// The heading.
-    pub title: String,
-    /// Seconds at most, as the heading says: `Restore (30-60 min)`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_seconds: Option<f64>,
 }

@@ -94,6 +94,13 @@ fn assert_marked(cluster: &Cluster) -> String {
     let marks = &report["quarantine"]["marks"];
     assert_eq!((&marks[0]["rows"], &marks[1]["rows"]), (&10.into(), &9.into()), "{report:#}");
     assert_eq!(report["quarantine"]["reason"], "import of monday");
+    // What was executed stands in the journal.
+    let told = cluster.well(&["show", report["run"].as_str().unwrap(), "--json"]).json();
+    let sql = told["quarantine"]["marks"][0]["sql"].as_str().unwrap();
+    assert!(
+        sql.starts_with("UPDATE ONLY \"public\".\"runs\" SET status = 'quarantined' WHERE (\"id\") IN"),
+        "{sql}"
+    );
     let failed = cluster.run(&["check"]);
     failed.assert_exit(1);
     assert!(failed.stdout.contains("`[BODY] == 0` does not hold: found 10"), "{}", failed.stdout);

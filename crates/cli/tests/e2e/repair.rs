@@ -108,8 +108,10 @@ fn assert_damage_is_named(cluster: &mut Cluster) {
     let server = &cluster.server;
     let blind = cluster.well(&["repair", "database", "--json"]).json();
     assert_eq!(blind["indexes"], 0, "{blind:#}");
-    assert!(blind["left_out"].to_string().contains("GRANT EXECUTE ON ALL FUNCTIONS"), "{blind:#}");
-    server.psql("postgres", "grant execute on all functions in schema public to muster");
+    // What it says is what helps.
+    let missing = blind["left_out"][0].as_str().unwrap();
+    let grant = &missing[missing.find("GRANT EXECUTE").unwrap()..];
+    server.psql("postgres", grant.split_once(';').unwrap().0);
     let sound = cluster.well(&["repair", "database", "--json"]).json();
     assert_eq!((findings(&sound), sound["outcome"].as_str()), (vec![], Some("passed")), "{sound:#}");
     let count = |what: &str| sound[what].as_u64().unwrap();

@@ -65,11 +65,11 @@ fn of(driver: &KubernetesDriver, state: &State, turn: Turn) -> Vec<Value> {
     own.map(|object| in_namespace(object, &driver.kubectl.namespace)).collect()
 }
 
-/// The namespace is that of the configuration: a drill may have another than the backup.
+/// The namespace is that of the configuration: a drill may have another than the backup. What has none gets none.
 fn in_namespace(object: &Value, namespace: &str) -> Value {
     let mut object = object.clone();
-    if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-        metadata.insert("namespace".into(), json!(namespace));
+    if let Some(found) = object.pointer_mut("/metadata/namespace") {
+        *found = json!(namespace);
     }
     object
 }

@@ -36,6 +36,8 @@ const MADE: &[&str] = &[
     "selfLink",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
+    // The server would take an object for garbage whose owner has another uid by now.
+    "ownerReferences",
 ];
 /// Annotations that controllers write: they name things of this one cluster.
 const MADE_ANNOTATIONS: &[&str] = &[
@@ -164,5 +166,47 @@ pub(super) fn missing(wanted: &Value, found: &Value, at: &str) -> Option<String>
             .enumerate()
             .find_map(|(index, (wanted, found))| missing(wanted, found, &format!("{at}/{index}"))),
         _ => (wanted != found).then(|| at.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_makes_is_left_out_and_what_a_person_wrote_stays() {
+        let service = |address: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {
+                    "name": "db", "namespace": "shop", "uid": "1", "resourceVersion": "7", "managedFields": [],
+                    "ownerReferences": [{"uid": "2", "kind": "Postgres", "name": "db"}],
+                    "labels": {"app": "db"}, "finalizers": ["shop/hold"],
+                },
+                "spec": {"clusterIP": address, "clusterIPs": [address], "ports": [{"port": 5432}]},
+                "status": {"loadBalancer": {}},
+            })
+        };
+        let cleaned = clean(&service("10.96.0.9"));
+        let metadata =
+            json!({"name": "db", "namespace": "shop", "labels": {"app": "db"}, "finalizers": ["shop/hold"]});
+        assert_eq!(cleaned["metadata"], metadata);
+        assert_eq!(cleaned["spec"], json!({"ports": [{"port": 5432}]}));
+        assert!(cleaned.get("status").is_none());
+        assert_eq!(clean(&service("None"))["spec"]["clusterIP"], "None", "headless is a wish");
+        let kept = json!({"kind": "Secret", "metadata": {"name": "a", "annotations": {"shop/x": "y", "pv.kubernetes.io/bind-completed": "yes"}}});
+        assert_eq!(clean(&kept)["metadata"]["annotations"], json!({"shop/x": "y"}));
+        let owned = json!({"kind": "ReplicaSet", "metadata": {"name": "a", "ownerReferences": [{"controller": true}]}});
+        assert!(is_made(&owned) && !is_made(&kept));
+    }
+
+    #[test]
+    fn a_difference_is_told_by_its_path_and_a_field_of_others_is_none() {
+        let wanted = json!({"data": {"a": "1"}, "list": [{"x": 1}, {"y": 2}]});
+        let found = json!({"data": {"a": "1", "b": "2"}, "list": [{"x": 1, "z": 0}, {"y": 2}], "status": {}});
+        assert_eq!(missing(&wanted, &found, ""), None);
+        let other = json!({"data": {"a": "1"}, "list": [{"x": 1}, {"y": 3}]});
+        assert_eq!(missing(&wanted, &other, "").as_deref(), Some("/list/1/y"));
+        assert_eq!(missing(&wanted, &json!({"list": []}), "").as_deref(), Some("/data"));
     }
 }

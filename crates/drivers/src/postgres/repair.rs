@@ -80,6 +80,10 @@ impl Repairs for PostgresDriver {
     }
 }
 
+/// What is called of amcheck; the same from PostgreSQL 14 on.
+const AMCHECK: [&str; 2] =
+    ["bt_index_check(regclass, boolean)", "verify_heapam(regclass, boolean, boolean, text, bigint, bigint)"];
+
 /// Where the functions of amcheck are, and whether this role may call them.
 enum Amcheck {
     /// The schema, quoted.
@@ -90,17 +94,24 @@ enum Amcheck {
 
 /// Looks for amcheck in the database of this session.
 fn amcheck(connection: &mut Connection, watcher: &dyn Watcher) -> Result<Amcheck, DriverError> {
-    let sql = "SELECT pg_catalog.quote_ident(n.nspname), \
-        coalesce(bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE')), false), pg_catalog.quote_ident(current_user) \
-        FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
-        LEFT JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid AND p.proname IN ('bt_index_check', 'verify_heapam') \
-        WHERE e.extname = 'amcheck' GROUP BY 1, 3";
-    let rows = connection.query(sql, watcher)?;
+    let calls: Vec<String> = AMCHECK.iter().map(|call| format!("'.{call}'")).collect();
+    let sql = format!(
+        "SELECT pg_catalog.quote_ident(n.nspname), coalesce(bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE')), false), \
+         pg_catalog.quote_ident(current_user) FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+         LEFT JOIN pg_catalog.pg_proc p ON p.oid IN (SELECT pg_catalog.to_regprocedure(pg_catalog.quote_ident(n.nspname) || call) \
+         FROM pg_catalog.unnest(ARRAY[{}]) call) WHERE e.extname = 'amcheck' GROUP BY 1, 3",
+        calls.join(", ")
+    );
+    let rows = connection.query(&sql, watcher)?;
     Ok(match rows.first().map(Vec::as_slice) {
         Some([Some(schema), Some(may), _]) if may == "t" => Amcheck::There(schema.clone()),
-        Some([Some(schema), _, Some(user)]) => Amcheck::Missing(format!(
-            "this role may not call amcheck: GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {user}; (as a superuser; best with amcheck in a schema of its own)"
-        )),
+        Some([Some(schema), _, Some(user)]) => {
+            let calls: Vec<String> = AMCHECK.iter().map(|call| format!("{schema}.{call}")).collect();
+            Amcheck::Missing(format!(
+                "this role may not call amcheck: GRANT EXECUTE ON FUNCTION {} TO {user}; (as a superuser)",
+                calls.join(", ")
+            ))
+        }
         _ => Amcheck::Missing(
             "the extension amcheck is not in this database: CREATE EXTENSION amcheck; (as a superuser)"
                 .into(),

@@ -60,7 +60,6 @@ fn said(check: &Check) -> String {
     reason(check).unwrap()
 }
 
-// proves: E5
 #[test]
 fn a_value_of_a_database_is_judged_and_nothing_is_ever_written() {
     let mut server = Postgres::start_new(Version::Eighteen);

@@ -34,14 +34,8 @@ impl Executor<'_> {
                 self.back_up(component, identity, from, label.as_ref(), *pin, scratch)
             }
             Action::CheckSpace { path, need_bytes } => check_space(path, *need_bytes),
-            Action::CheckUnused { component } => {
-                self.world.component(component)?.check_unused()?;
-                Ok(StepEffect::default())
-            }
-            Action::StopService { service } => {
-                self.world.service(service)?.stop(self.observer)?;
-                Ok(StepEffect::default())
-            }
+            Action::CheckUnused { component } => self.check_unused(component),
+            Action::StopService { service } => self.stop(service),
             Action::StartService { service, within } => self.start(service, *within),
             Action::RestoreBeside { backup, places, .. } => self.restore(backup, places),
             Action::VerifyRestored {
@@ -90,8 +84,7 @@ impl Executor<'_> {
             | Action::EndQuarantine { .. } => self.repair(&step.action),
             Action::Check { check, within } => self.check(check, *within),
             Action::RemoveScratch { path } => {
-                remove_tree(path).map_err(state_error("remove", path))?;
-                Ok(StepEffect::default())
+                remove_tree(path).map_err(state_error("remove", path)).map(|()| StepEffect::default())
             }
             Action::Forget { .. }
             | Action::FreeSpace
@@ -101,6 +94,16 @@ impl Executor<'_> {
             | Action::ThinCopy { .. } => self.keep_house(&step.action),
             Action::ReleaseKept { kept } => self.release(kept),
         }
+    }
+
+    fn check_unused(&self, component: &str) -> Result<StepEffect, EngineError> {
+        self.world.component(component)?.check_unused()?;
+        Ok(StepEffect::default())
+    }
+
+    fn stop(&self, service: &str) -> Result<StepEffect, EngineError> {
+        self.world.service(service)?.stop(self.observer)?;
+        Ok(StepEffect::default())
     }
 
     fn fetch_wal(&self, replay: &Replay, into: &Path) -> Result<StepEffect, EngineError> {

@@ -43,6 +43,8 @@ pub enum Reply {
     Answer {
         /// The words.
         text: String,
+        /// Why, where it was said beside a choice.
+        reason: Option<String>,
         /// Who says so.
         by: String,
     },

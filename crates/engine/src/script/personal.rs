@@ -29,7 +29,8 @@ impl Runner<'_> {
             _ => self.operator.answer(step, left),
         };
         match reply {
-            Reply::Answer { text, by } => {
+            Reply::Answer { text, reason, by } => {
+                let why = reason.map(|reason| format!(", because {reason}")).unwrap_or_default();
                 let is_secret = matches!(step.deed, Deed::Ask { is_secret: true, .. });
                 let seconds = self.seconds(step);
                 self.tell_step(ScriptEvent::Result {
@@ -40,7 +41,11 @@ impl Runner<'_> {
                     is_cut: false,
                     is_answer: true,
                     is_secret,
-                    summary: Some(if is_secret { "answered".into() } else { format!("answered: {text}") }),
+                    summary: Some(if is_secret {
+                        "answered".into()
+                    } else {
+                        format!("answered: {text}{why}")
+                    }),
                     error: None,
                     is_uncertain: false,
                     by: Some(by),

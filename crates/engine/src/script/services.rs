@@ -14,6 +14,7 @@ use std::{
 
 use muster_drivers::{
     DriverError,
+    command::Exit,
     services::{self, ServiceDriver},
 };
 use muster_repo::durable;
@@ -97,8 +98,8 @@ impl Runner<'_> {
             let is_uncertain = matches!(error.kind(), Kind::Unavailable | Kind::Interrupted);
             Failed { note: ErrorNote::of(&error), is_uncertain }
         })?;
-        // It has happened. A version that does not become ready is for the next check to tell, and for a person.
-        let ready = self.start(name)?;
+        // It has happened, and doing it again would go back one further: that is for a person to say.
+        let ready = self.start(name).map_err(|note| Failed { note, is_uncertain: true })?;
         Ok(Effect { summary: Some(format!("{name}: {done}; {ready}")), output: done, is_cut: false })
     }
 
@@ -128,7 +129,9 @@ impl Runner<'_> {
             let said = mask.apply(&ended.last_lines(3));
             let error = format!("the command in service `{name}` ended with {}: {said}", ended.exit);
             let note = ErrorNote { error, causes: Vec::new(), hint: None, kind: Kind::Unavailable };
-            return Err(Failed { note, is_uncertain: true });
+            // Its exit code is its own word; a client that was killed says nothing of the command.
+            let is_uncertain = matches!(ended.exit, Exit::Signal(_));
+            return Err(Failed { note, is_uncertain });
         }
         let last = output.lines().rfind(|line| !line.trim().is_empty());
         let summary = last.map(|line| line.trim().chars().take(200).collect());

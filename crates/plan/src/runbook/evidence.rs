@@ -61,6 +61,9 @@ pub(super) fn ends_workload(step: &Step) -> bool {
         Action::Native(native) => match native {
             Native::Stop { .. }
             | Native::Restart { .. }
+            | Native::Rebuild { .. }
+            | Native::Reconnect { .. }
+            | Native::Clean { .. }
             | Native::Scale { .. }
             | Native::Rollback { .. }
             | Native::Restore { .. }

@@ -1,5 +1,7 @@
 //! The steps that Muster does itself, as they are written in a `muster` fence.
 //!
+//! It is long and one thing: tables with one row for each kind of step.
+//!
 //! A YAML map comes in; a [`Native`] leaves with the class that it has by itself. Most steps have a short form, `stop: api`,
 //! and a long one, `stop: {services: [api, web]}`.
 //!

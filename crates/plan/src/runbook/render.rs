@@ -181,7 +181,12 @@ fn commands(step: &Step) -> Vec<String> {
     match &step.action {
         Action::Command { text, .. } | Action::Confirm { text } => vec![text.clone()],
         Action::Native(native) => match native {
-            Native::Stop { services } | Native::Start { services } | Native::Restart { services } => {
+            Native::Stop { services }
+            | Native::Start { services }
+            | Native::Restart { services }
+            | Native::Rebuild { services }
+            | Native::Reconnect { services }
+            | Native::Clean { services } => {
                 services.iter().map(|service| format!("muster service {} {service}", native.name())).collect()
             }
             Native::Check { checks, .. } if !checks.is_empty() => {

@@ -140,7 +140,9 @@ impl Console {
                         _ => line,
                     };
                     match fitting(step, &given) {
-                        Ok(text) => return Reply::Answer { text, by: self.name_at_terminal(step) },
+                        Ok((text, reason)) => {
+                            return Reply::Answer { text, reason, by: self.name_at_terminal(step) };
+                        }
                         Err(why) => self.say(&format!("  {why}")),
                     }
                 }
@@ -213,7 +215,7 @@ impl Operator for Console {
                 return Reply::Skip { reason: reason.to_owned(), by };
             }
             return match fitting(step, &given.answer) {
-                Ok(text) => Reply::Answer { text, by },
+                Ok((text, reason)) => Reply::Answer { text, reason, by },
                 Err(why) => Reply::Wait(why),
             };
         }
@@ -221,7 +223,8 @@ impl Operator for Console {
             return self.answer_at_terminal(step, left);
         }
         if let Deed::Ask { default: Some(default), is_secret: false, .. } = &step.deed {
-            return Reply::Answer { text: default.clone(), by: "the runbook's default".into() };
+            let by = "the runbook's default".into();
+            return Reply::Answer { text: default.clone(), reason: None, by };
         }
         let wanted = match &step.deed {
             Deed::Ask { options, .. } if !options.is_empty() => options.join(" | "),
@@ -381,6 +384,14 @@ pub(crate) fn shown(line: &str) -> String {
     line.chars().filter(|c| *c == '\t' || !c.is_control()).take(400).collect()
 }
 
+/// A choice, and the reason that was given with it.
+pub(super) fn choice(given: &str) -> (&str, Option<&str>) {
+    match given.split_once(" because ") {
+        Some((option, reason)) => (option.trim(), Some(reason.trim()).filter(|reason| !reason.is_empty())),
+        None => (given.trim(), None),
+    }
+}
+
 /// `s REASON` and `skip REASON`: without a reason it is none.
 fn skip_reason(line: &str) -> Option<String> {
     let reason = line.strip_prefix("skip ").or_else(|| line.strip_prefix("s "))?.trim();
@@ -388,15 +399,22 @@ fn skip_reason(line: &str) -> Option<String> {
 }
 
 /// An answer that the step can take.
-fn fitting(step: &ScriptStep, given: &str) -> Result<String, String> {
+///
+/// Beside a choice its reason may stand: `partial because only one table is damaged`.
+fn fitting(step: &ScriptStep, given: &str) -> Result<(String, Option<String>), String> {
     match &step.deed {
         Deed::Ask { options, .. } if !options.is_empty() => {
-            let fits = options.iter().find(|option| option.eq_ignore_ascii_case(given.trim()));
-            fits.cloned().ok_or_else(|| format!("`{given}` is none of: {}", options.join(", ")))
+            let is_whole = options.iter().any(|option| option.eq_ignore_ascii_case(given.trim()));
+            let (option, reason) = if is_whole { (given.trim(), None) } else { choice(given) };
+            let fits = options.iter().find(|one| one.eq_ignore_ascii_case(option));
+            let fits = fits.cloned().map(|option| (option, reason.map(str::to_owned)));
+            fits.ok_or_else(|| format!("`{given}` is none of: {}", options.join(", ")))
         }
         Deed::Ask { .. } if given.trim().is_empty() => Err("the answer is empty".into()),
-        Deed::Ask { .. } => Ok(given.to_owned()),
-        _ if ["yes", "y", "done", "ok"].contains(&given.trim().to_lowercase().as_str()) => Ok("yes".into()),
+        Deed::Ask { .. } => Ok((given.to_owned(), None)),
+        _ if ["yes", "y", "done", "ok"].contains(&given.trim().to_lowercase().as_str()) => {
+            Ok(("yes".into(), None))
+        }
         _ => Err(format!("`{given}` is no confirmation: it takes `yes`")),
     }
 }

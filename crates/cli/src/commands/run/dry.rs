@@ -12,7 +12,7 @@ use muster_types::{
 };
 use serde_json::json;
 
-use super::answers::Answers;
+use super::{answers::Answers, console::choice};
 use crate::answer::Answer;
 
 /// A runbook has fewer steps than this.
@@ -91,6 +91,8 @@ fn pretend(step: &ScriptStep, answers: &Answers, known: &mut Known) {
         Deed::Test { .. } => "both".to_owned(),
         Deed::Ask { options, default, is_secret, .. } => {
             let given = answers.of(&step.id).map(|given| given.answer).or_else(|| default.clone());
+            let given =
+                if options.is_empty() { given } else { given.map(|given| choice(&given).0.to_owned()) };
             if given.is_none() && !options.is_empty() {
                 known.open_answers.insert(step.id.clone());
             }

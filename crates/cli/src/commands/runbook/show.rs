@@ -118,6 +118,9 @@ fn ours(runbook: &Runbook, section: Option<&str>) -> Result<Answer, Failure> {
         for item in &phase.items {
             let Item::Step(step) = item else { continue };
             text.push_str(&format!("  line {:>4}  {:<11}  {}\n", step.line, step.class.name(), step.title));
+            if let Some(undo) = &step.undo {
+                text.push_str(&format!("             undo         {}\n", undo.title));
+            }
             for inner in inner(&step.action) {
                 text.push_str(&format!("             {:<11}    {}\n", inner.class.name(), inner.title));
             }

@@ -236,3 +236,27 @@ fn a_run_with_one_open_item_of_its_checklist_is_not_done_whatever_is_said_to_it(
     place.run(&["resume", &id, "--yes", "--answers", "answers.yaml"]).assert_exit(0);
     assert_eq!(place.newest()["state"], "done");
 }
+
+// proves: C27
+#[test]
+fn a_choice_is_recorded_with_its_reason_and_who_made_it_and_decides_what_is_done() {
+    let place = Place::new();
+    place.write(
+        "x.md",
+        "---\ntitle: x\n---\n```muster\nid: how\nchoose: {question: how much is restored?, options: [full, partial, targeted]}\n```\n\
+         ```bash {name=all, class=idempotent, when=\"how=full\"}\necho all >> witness\n```\n```bash {name=some, class=idempotent, when=\"how=partial\"}\necho some {{ answers.how }} >> witness\n```\n",
+    );
+    place.write("answers.yaml", "how: {answer: Partial because only one table is damaged, by: dana}\n");
+    let dry = place.run(&["run", "x.md", "--dry-run", "--answers", "answers.yaml"]);
+    assert!(dry.assert_exit(0).stdout.contains("(some") && !dry.stdout.contains("(all"), "{}", dry.stdout);
+    let report =
+        place.run(&["run", "x.md", "--yes", "--answers", "answers.yaml", "--json"]).assert_exit(0).json();
+    let how = step(&report, "how");
+    assert_eq!((how["output"].as_str(), how["by"].as_str()), (Some("partial"), Some("dana")));
+    assert_eq!(how["summary"], "answered: partial, because only one table is damaged");
+    assert_eq!(place.read("witness"), "some partial\n");
+    let shown = place.run(&["show", report["run"].as_str().unwrap()]);
+    assert!(shown.assert_exit(0).stdout.contains("because only one table is damaged"), "{}", shown.stdout);
+    place.write("answers.yaml", "how: most because\n");
+    place.run(&["run", "x.md", "--yes", "--answers", "answers.yaml"]).assert_exit(3);
+}

@@ -64,73 +64,74 @@ fn assert_detached_everywhere(streamed: &mut Streamed, standby: &Postgres) {
 }
 
 #[test]
-fn a_promotion_leaves_no_gap_and_the_receiver_follows_the_new_primary() {
-    for (version, is_dead) in [(Version::Fifteen, true), (Version::Eighteen, false)] {
-        let Pair { standby, cluster } = Pair::new(version, "").superuser();
-        with_heartbeat(&cluster);
-        let mut streamed = Streamed::of(cluster);
-        insert(&streamed.cluster.server, 0..5);
-        streamed.cluster.platform.back_up();
-        insert(&streamed.cluster.server, 5..10);
-        let before = streamed.cluster.server.lsn();
+fn a_promotion_after_the_death_of_the_primary_leaves_no_gap() {
+    promote_beside_a_receiver(Version::Fifteen, true);
+}
+
+#[test]
+fn a_receiver_leaves_a_primary_that_was_closed_and_follows_the_new_one_without_a_gap() {
+    promote_beside_a_receiver(Version::Eighteen, false);
+}
+
+fn promote_beside_a_receiver(version: Version, is_dead: bool) {
+    let Pair { standby, cluster } = Pair::new(version, "").superuser();
+    with_heartbeat(&cluster);
+    let mut streamed = Streamed::of(cluster);
+    insert(&streamed.cluster.server, 0..5);
+    streamed.cluster.platform.back_up();
+    insert(&streamed.cluster.server, 5..10);
+    let before = streamed.cluster.server.lsn();
+    streamed.catch_up();
+    // The slot of the standby is moved to what is durable, and never past it.
+    await_slot(&mut streamed, &standby, before);
+    assert!(held_from(&standby).unwrap() <= durable(&streamed.receiver.as_mut().unwrap().stdout_so_far()));
+    // What the receiver has not got when the primary ends is only on the standby.
+    streamed.kill();
+    for number in 10..15 {
+        insert(&streamed.cluster.server, number..number + 1);
+        streamed.cluster.server.psql("postgres", "select pg_switch_wal()");
+    }
+    streamed.cluster.server.psql("postgres", "checkpoint");
+    let last = streamed.cluster.server.lsn();
+    let has_it = format!("select pg_last_wal_replay_lsn() >= '{last}'");
+    wait_for("the standby", DEADLINE, || (standby.psql("postgres", &has_it) == "t").then_some(()));
+    let mut failover = vec!["failover", "database", "--to", "db2", "--yes"];
+    if is_dead {
+        streamed.cluster.server.kill();
+        failover.extend(["--fenced-by", "ada: power cut at the socket"]);
+    } else {
+        // It streams from the old primary, which goes on running, until the round that finds the new one.
+        streamed.receive();
         streamed.catch_up();
-        // The slot of the standby is moved to what is durable, and never past it.
-        await_slot(&mut streamed, &standby, before);
-        assert!(
-            held_from(&standby).unwrap() <= durable(&streamed.receiver.as_mut().unwrap().stdout_so_far())
-        );
-        // What the receiver has not got when the primary ends is only on the standby.
-        streamed.kill();
-        for number in 10..15 {
-            insert(&streamed.cluster.server, number..number + 1);
-            streamed.cluster.server.psql("postgres", "select pg_switch_wal()");
-        }
-        streamed.cluster.server.psql("postgres", "checkpoint");
-        let last = streamed.cluster.server.lsn();
-        let has_it = format!("select pg_last_wal_replay_lsn() >= '{last}'");
-        wait_for("the standby", DEADLINE, || (standby.psql("postgres", &has_it) == "t").then_some(()));
-        let mut failover = vec!["failover", "database", "--to", "db2", "--yes"];
-        if is_dead {
-            streamed.cluster.server.kill();
-            failover.extend(["--fenced-by", "ada: power cut at the socket"]);
-        } else {
-            // It streams from the old primary, which goes on running, until the round that finds the new one.
-            streamed.receive();
-            streamed.catch_up();
-        }
-        // What no slot holds is gone from the standby now.
-        for sql in ["alter system set wal_keep_size = 0", "select pg_reload_conf()", "checkpoint"] {
-            standby.psql("postgres", sql);
-        }
-        streamed.cluster.well(&failover);
-        if is_dead {
-            streamed.receive();
-        }
-        insert(&standby, 20..25);
-        let promoted = server_time(&standby);
-        insert(&standby, 25..30);
-        catch_up(&mut streamed, &standby);
-        assert_eq!(said(&mut streamed)["member"], "db2");
-        // The heartbeat goes on there: never on a standby, and on the primary whichever that is.
-        let beats = format!("select at > '{promoted}' from muster_heartbeat where component = 'database'");
-        wait_for("a heartbeat on the new primary", DEADLINE, || {
-            (standby.psql("postgres", &beats) == "t").then_some(())
-        });
-        await_reach(&streamed, promoted);
-        let reach = streamed.reach();
-        assert_eq!(reach["outcome"], "passed", "{reach:#}");
-        assert_eq!(reach["notes"].as_array().unwrap().len(), 0, "{reach:#}");
-        let (restored, replayed) = streamed.restore(&promoted.to_string(), &[]);
-        assert_eq!(
-            numbers(&restored),
-            (0..15).chain(20..25).collect::<Vec<_>>(),
-            "{version:?}: {replayed:#}"
-        );
-        assert_eq!(replayed["reached"]["timeline"], 3);
-        let (restored, _) = streamed.restore("latest", &[]);
-        assert_eq!(numbers(&restored), (0..15).chain(20..30).collect::<Vec<_>>());
-        if !is_dead {
-            assert_detached_everywhere(&mut streamed, &standby);
-        }
+    }
+    // What no slot holds is gone from the standby now.
+    for sql in ["alter system set wal_keep_size = 0", "select pg_reload_conf()", "checkpoint"] {
+        standby.psql("postgres", sql);
+    }
+    streamed.cluster.well(&failover);
+    if is_dead {
+        streamed.receive();
+    }
+    insert(&standby, 20..25);
+    let promoted = server_time(&standby);
+    insert(&standby, 25..30);
+    catch_up(&mut streamed, &standby);
+    assert_eq!(said(&mut streamed)["member"], "db2");
+    // The heartbeat goes on there: never on a standby, and on the primary whichever that is.
+    let beats = format!("select at > '{promoted}' from muster_heartbeat where component = 'database'");
+    wait_for("a heartbeat on the new primary", DEADLINE, || {
+        (standby.psql("postgres", &beats) == "t").then_some(())
+    });
+    await_reach(&streamed, promoted);
+    let reach = streamed.reach();
+    assert_eq!(reach["outcome"], "passed", "{reach:#}");
+    assert_eq!(reach["notes"].as_array().unwrap().len(), 0, "{reach:#}");
+    let (restored, replayed) = streamed.restore(&promoted.to_string(), &[]);
+    assert_eq!(numbers(&restored), (0..15).chain(20..25).collect::<Vec<_>>(), "{version:?}: {replayed:#}");
+    assert_eq!(replayed["reached"]["timeline"], 3);
+    let (restored, _) = streamed.restore("latest", &[]);
+    assert_eq!(numbers(&restored), (0..15).chain(20..30).collect::<Vec<_>>());
+    if !is_dead {
+        assert_detached_everywhere(&mut streamed, &standby);
     }
 }

@@ -43,7 +43,7 @@ impl Unfit {
     pub(in super::super) fn into_error(self, address: &Address) -> DriverError {
         let message = format!("the files of PostgreSQL at {address} are not read on this host: {}", self.why);
         DriverError::new(self.kind, message)
-            .with_hint(format!("{}; or `transport: replication`: over the network", self.mend))
+            .with_hint(format!("{}\nor `transport: replication`: over the network", self.mend))
     }
 }
 
@@ -78,7 +78,7 @@ pub(in super::super) fn find(
         return Ok(Err(Unfit::new(
             Kind::Unavailable,
             format!("the role `{}` may not call pg_backup_start and pg_backup_stop", address.user),
-            FUNCTIONS.map(|name| format!("GRANT EXECUTE ON FUNCTION {name} TO {user};")).join(" "),
+            FUNCTIONS.map(|name| format!("GRANT EXECUTE ON FUNCTION {name} TO {user};")).join("\n"),
         )));
     }
     Ok(Ok(folder.to_owned()))

@@ -35,10 +35,12 @@ impl Kubernetes {
         let mut parts =
             vec![format!("{ready} of {} ready, {updated} of the present revision", wanted(object))];
         let pods = self.pods(object, watcher)?;
-        let sick: Vec<String> = pods.iter().filter_map(sickness).collect();
-        parts.extend(sick.iter().take(TOLD_MAX).cloned());
+        // What has ended explains more than what only waits.
+        let mut sick: Vec<(Grade, String)> = pods.iter().filter_map(sickness).collect();
+        sick.sort();
+        parts.extend(sick.iter().take(TOLD_MAX).map(|(_, said)| said.clone()));
         if sick.len() > TOLD_MAX {
-            parts.push(format!("{} more pods like these", sick.len() - TOLD_MAX));
+            parts.push(format!("{} more pods are not ready", sick.len() - TOLD_MAX));
         }
         // Events may not be readable with the same rights; what is known without them is still told.
         match self.last_event(object, watcher) {
@@ -181,8 +183,16 @@ fn containers(pod: &Value) -> Vec<(String, bool)> {
     found
 }
 
+/// How much a pod's state explains; the most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Grade {
+    Ended,
+    Unplaced,
+    Waiting,
+}
+
 /// Says what is wrong with a pod; nothing when it is ready.
-fn sickness(pod: &Value) -> Option<String> {
+fn sickness(pod: &Value) -> Option<(Grade, String)> {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     let condition = |kind: &str| conditions.into_iter().flatten().find(|one| text(one, "/type") == kind);
     if condition("Ready").is_some_and(|one| text(one, "/status") == "True") {
@@ -201,11 +211,12 @@ fn sickness(pod: &Value) -> Option<String> {
             said.push_str(&format!(", last exit code {}", count(ended, "/exitCode")));
         }
         said.push_str(&format!(", {} restarts", count(state, "/restartCount")));
-        return Some(said);
+        return Some((Grade::Ended, said));
     }
     if let Some(one) = condition("PodScheduled").filter(|one| text(one, "/status") == "False") {
-        return Some(format!("pod {name}: {}", text(one, "/message")));
+        return Some((Grade::Unplaced, format!("pod {name}: {}", text(one, "/message"))));
     }
     let phase = text(pod, "/status/phase");
-    Some(format!("pod {name}: {} and not ready", if phase.is_empty() { "unknown" } else { phase }))
+    let phase = if phase.is_empty() { "unknown" } else { phase };
+    Some((Grade::Waiting, format!("pod {name}: {phase} and not ready")))
 }

@@ -49,27 +49,16 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
             let all = checks_of(checks, None, platform);
             Deed::Watch { checks: all, span: span.unwrap_or(Span::from(Duration::ZERO)) }
         }
-        Native::Stop { services } => services_deed(ServiceVerb::Stop, services),
-        Native::Start { services } => services_deed(ServiceVerb::Start, services),
-        Native::Restart { services } => services_deed(ServiceVerb::Restart, services),
-        Native::Rebuild { services } => services_deed(ServiceVerb::Rebuild, services),
-        Native::Reconnect { services } => services_deed(ServiceVerb::Reconnect, services),
-        Native::Clean { services } => services_deed(ServiceVerb::Clean, services),
-        Native::Logs { services, since, to } => Deed::Logs {
-            services: services.clone(),
-            since: *since,
-            to: fill_some(to.as_ref(), scope)?.map(|to| to.expose().to_owned()),
-        },
-        Native::Rollback { service, to } => Deed::Rollback {
-            service: service.clone(),
-            to: fill_some(to.as_ref(), scope)?.map(|to| to.expose().to_owned()),
-        },
-        Native::Exec { command, service: Some(service) } => {
-            Deed::Exec { service: service.clone(), command: fill(command, scope)? }
-        }
-        Native::Scale { service, replicas: Some(replicas) } => {
-            Deed::Scale { service: service.clone(), replicas: *replicas }
-        }
+        Native::Stop { .. }
+        | Native::Start { .. }
+        | Native::Restart { .. }
+        | Native::Rebuild { .. }
+        | Native::Reconnect { .. }
+        | Native::Clean { .. }
+        | Native::Logs { .. }
+        | Native::Rollback { .. }
+        | Native::Exec { service: Some(_), .. }
+        | Native::Scale { replicas: Some(_), .. } => on_services(native, scope)?,
         Native::Backup { .. } | Native::Restore { .. } | Native::Rescue { .. } | Native::Failover { .. } => {
             child(native, scope)?
         }
@@ -101,15 +90,45 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
             is_secret: false,
         },
         Native::Confirm { text } => Deed::Confirm { text: shown(text, scope)? },
-        other => {
-            return Err(Unfilled::Never(Box::new(ErrorNote {
-                error: format!("`{}` cannot be executed yet", other.name()),
-                causes: Vec::new(),
-                hint: Some("do it by hand, and write it as a box to tick: `- [ ] …`".into()),
-                kind: Kind::Config,
-            })));
-        }
+        other => return Err(not_yet(other)),
     })
+}
+
+/// What is done to services.
+fn on_services(native: &Native, scope: &Scope<'_>) -> Result<Deed, Unfilled> {
+    Ok(match native {
+        Native::Stop { services } => services_deed(ServiceVerb::Stop, services),
+        Native::Start { services } => services_deed(ServiceVerb::Start, services),
+        Native::Restart { services } => services_deed(ServiceVerb::Restart, services),
+        Native::Rebuild { services } => services_deed(ServiceVerb::Rebuild, services),
+        Native::Reconnect { services } => services_deed(ServiceVerb::Reconnect, services),
+        Native::Clean { services } => services_deed(ServiceVerb::Clean, services),
+        Native::Logs { services, since, to } => Deed::Logs {
+            services: services.clone(),
+            since: *since,
+            to: fill_some(to.as_ref(), scope)?.map(|to| to.expose().to_owned()),
+        },
+        Native::Rollback { service, to } => Deed::Rollback {
+            service: service.clone(),
+            to: fill_some(to.as_ref(), scope)?.map(|to| to.expose().to_owned()),
+        },
+        Native::Exec { command, service: Some(service) } => {
+            Deed::Exec { service: service.clone(), command: fill(command, scope)? }
+        }
+        Native::Scale { service, replicas: Some(replicas) } => {
+            Deed::Scale { service: service.clone(), replicas: *replicas }
+        }
+        other => return Err(not_yet(other)),
+    })
+}
+
+fn not_yet(native: &Native) -> Unfilled {
+    Unfilled::Never(Box::new(ErrorNote {
+        error: format!("`{}` cannot be executed yet", native.name()),
+        causes: Vec::new(),
+        hint: Some("do it by hand, and write it as a box to tick: `- [ ] …`".into()),
+        kind: Kind::Config,
+    }))
 }
 
 /// Divides a command at its blanks; what stands in quotes or in a template stays together.

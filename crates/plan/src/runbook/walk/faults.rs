@@ -106,10 +106,9 @@ impl Walk {
             | Native::Logs { services, .. } => {
                 ("service", list(services), platform.services.keys().map(String::as_str).collect())
             }
-            Native::Rollback { service, .. } | Native::Exec { service: Some(service), .. } => {
-                ("service", vec![service], platform.services.keys().map(String::as_str).collect())
-            }
-            Native::Scale { service, .. } => {
+            Native::Rollback { service, .. }
+            | Native::Exec { service: Some(service), .. }
+            | Native::Scale { service, .. } => {
                 ("service", vec![service], platform.services.keys().map(String::as_str).collect())
             }
             Native::Notify { to, .. } => {
