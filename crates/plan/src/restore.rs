@@ -96,7 +96,7 @@ pub struct RestoreOptions {
 /// so that services never start on a mixture.
 ///
 /// # Errors
-/// Those of [`way`]; `OtherIdentity` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
+/// As for the way to the target; `OtherIdentity` in place; `TargetNotEmpty` elsewhere; `InUse`; `OtherShape`.
 pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RestoreOptions) -> Result<Plan, PlanError> {
     plan_together(scope, facts, options, Together::Apart)
 }
