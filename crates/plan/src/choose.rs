@@ -85,7 +85,7 @@ pub fn backups_of<'a>(facts: &'a Facts, component: &str) -> Vec<&'a Backup> {
 /// a person who names it means it.
 ///
 /// # Errors
-/// `NoBackup`, `NoBackupBefore`, `UnknownBackup`, `AmbiguousBackup`, `OnlyBadBackups`.
+/// `NoBackup`, `NoBackupBefore`, `InTheFuture`, `UnknownBackup`, `AmbiguousBackup`, `OnlyBadBackups`.
 pub fn choose<'a>(
     facts: &'a Facts,
     component: &str,
@@ -111,6 +111,10 @@ pub fn choose<'a>(
                 wanted: "latest-proven".into(),
             }),
         RecoveryTarget::Before(time) | RecoveryTarget::NewestBefore(time) => {
+            // A slip in the year would else bring back the newest, and nobody would be told.
+            if *time > facts.now {
+                return Err(PlanError::InTheFuture { target: *time, now: facts.now });
+            }
             let reached: Vec<&Backup> =
                 backups.iter().copied().filter(|backup| backup.record.consistent_at <= *time).collect();
             if reached.is_empty() {

@@ -304,6 +304,8 @@ fn a_time_means_the_newest_state_at_or_before_it_and_nothing_younger() {
     assert_eq!(at("2026-05-20T10:59:59Z").unwrap().id.short(), "a1a1a1a1");
     let error = at("2026-05-20T09:00:00Z").unwrap_err();
     assert!(error.to_string().contains("the earliest is consistent at 2026-05-20T10:00:00Z"), "{error}");
+    let error = at("2062-05-20T11:00:00Z").unwrap_err();
+    assert!(error.to_string().starts_with("2062-05-20T11:00:00Z is in the future"), "{error}");
 }
 
 #[test]

@@ -51,6 +51,8 @@ use crate::{
 
 /// The folder in the data directory for what the server needs while it runs.
 pub(super) const FOLDER: &str = "muster-run";
+/// The code of a session that comes too early, or too late.
+const CANNOT_CONNECT_NOW: &str = "57P03";
 /// Where the server sees the folder of its data directory, when it has mounts of its own; the first that is there.
 const MOUNTS: [&str; 3] = ["/mnt", "/media", "/tmp"];
 /// Shows each folder up to `--` below `$1`, by its own name, and becomes the rest.
@@ -270,7 +272,11 @@ impl ScratchServer {
     /// Says why the server has ended; the code at the beginning of a line tells whose fault it is.
     fn judge_log(&self) -> DriverError {
         let log = self.log();
-        let fatal = log.lines().rev().find(|line| line.contains("PANIC:") || line.contains("FATAL:"));
+        // What it said to us while it could not take us yet is not why it has ended.
+        let is_why = |line: &&str| {
+            (line.contains("PANIC:") || line.contains("FATAL:")) && !line.starts_with(CANNOT_CONNECT_NOW)
+        };
+        let fatal = log.lines().rev().find(is_why);
         let line = fatal.or_else(|| log.lines().last()).unwrap_or("it said nothing");
         let (code, text) = line.split_once(' ').unwrap_or(("", line));
         let is_damage = fatal.is_some() && (code.starts_with("XX") || code.starts_with("58"));

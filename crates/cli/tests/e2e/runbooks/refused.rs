@@ -45,7 +45,7 @@ fn a_wrong_runbook_never_begins_and_is_named_with_its_line() {
         ),
         (
             step_of("```muster\nparallel: [{scale: {service: api, replicas: 2}}]\n```\n"),
-            vec!["`scale` cannot be executed yet"],
+            vec!["x.md:11:", "service `api` has no replicas that Muster could set"],
         ),
     ] {
         place.write("x.md", &text);
