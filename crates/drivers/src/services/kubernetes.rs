@@ -37,6 +37,9 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 const ATTEMPTS: usize = 5;
 /// The pause between two looks at pods that end.
 const PAUSE: Duration = Duration::from_millis(250);
+/// What `kubectl` says to a second restart in one second, and how long it then takes until there may be one.
+const TOO_SOON: &str = "within the past second";
+const TOO_SOON_PAUSE: Duration = Duration::from_millis(1_200);
 
 /// A workload.
 pub(crate) struct Kubernetes {
@@ -261,7 +264,15 @@ impl ServiceDriver for Kubernetes {
             return self.start(watcher);
         }
         let what = format!("restart service `{}`", self.name);
-        self.kubectl.run(&what, &["rollout", "restart", &self.workload], None, watcher)?;
+        let restart = || self.kubectl.run(&what, &["rollout", "restart", &self.workload], None, watcher);
+        if let Err(error) = restart() {
+            // A restart is marked with its second: another one in the same second would change nothing.
+            if !error.to_string().contains(TOO_SOON) {
+                return Err(error);
+            }
+            checks::sleep(TOO_SOON_PAUSE, watcher);
+            restart()?;
+        }
         self.await_ready("restart", watcher)
     }
 
