@@ -22,8 +22,10 @@ use super::{
 };
 use crate::{DriverError, failover::ElectedReplica};
 
-/// The server gives up a manual failover after five seconds; votes may come late on a loaded host.
-const PROMOTED_WITHIN: Duration = Duration::from_secs(15);
+/// How long one way is tried. Who has voted votes again only after twice `cluster-node-timeout` (15 s).
+const PROMOTED_WITHIN: Duration = Duration::from_secs(45);
+/// The server gives up a failover after five seconds, when a vote was lost for example: then it is told again.
+const AGAIN_AFTER: Duration = Duration::from_secs(6);
 /// How long the others may take to hear of it.
 const AGREED_WITHIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -201,7 +203,7 @@ pub(super) fn promote(
         watcher.begin(&command.join(" "), None);
         match connection.ask(command, watcher)? {
             Value::Error(error) => said.push(format!("{}: {error}", command.join(" "))),
-            _ if became(&mut connection, watcher)? => {
+            _ if became(&mut connection, command, watcher)? => {
                 return settled(&mut connection, Some(*way), watcher);
             }
             _ => said.push(format!(
@@ -221,11 +223,17 @@ fn is_primary(connection: &mut Connection, watcher: &dyn Watcher) -> Result<bool
     Ok(nodes(connection, watcher)?.iter().any(|node| node.has("myself") && node.is_primary()))
 }
 
-fn became(connection: &mut Connection, watcher: &dyn Watcher) -> Result<bool, DriverError> {
-    let begun = Instant::now();
+/// Waits until it is a primary; tells it again as long as that may help.
+fn became(connection: &mut Connection, command: &[&str], watcher: &dyn Watcher) -> Result<bool, DriverError> {
+    let (begun, mut told) = (Instant::now(), Instant::now());
     while !is_primary(connection, watcher)? {
         if begun.elapsed() > PROMOTED_WITHIN {
             return Ok(false);
+        }
+        if told.elapsed() > AGAIN_AFTER {
+            // Once it is a primary it refuses; the role says what has become of it.
+            connection.ask(command, watcher)?;
+            told = Instant::now();
         }
         pause(watcher)?;
     }
