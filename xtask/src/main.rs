@@ -51,6 +51,8 @@ enum Chore {
     Bench(bench::BenchArgs),
     /// Load a PostgreSQL, end receiver, server and store at random, and compare restores with its log
     Torture(torture::TortureArgs),
+    /// Load a PostgreSQL for minutes while its log is received, and time each commit's way into the repository
+    Load(torture::LoadArgs),
     /// Everything that must hold before a change is taken (`.ci/run`)
     Ci,
 }
@@ -63,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Capabilities { check, ran } => capabilities::run(check, ran.as_deref()),
         Chore::Bench(args) => bench::bench(&args),
         Chore::Torture(args) => torture::run(&args),
+        Chore::Load(args) => torture::load(&args),
         Chore::Ci => workspace::run(".ci/run", &[]),
     }
 }

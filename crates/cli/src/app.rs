@@ -20,11 +20,11 @@ use muster_engine::{
     world::{Papers, World},
 };
 use muster_plan::Scope;
-use muster_repo::{Location, Repo, Standing, Stop, keys};
+use muster_repo::{Credentials, Location, Provider, Repo, Standing, Stop, keys};
 use muster_types::{
-    Clock, Explain, Kind, Mask, Secret, Timestamp,
+    ByteSize, Clock, Explain, Kind, Mask, Secret, Timestamp,
     backup::RunId,
-    config::{MissingSecret, Platform},
+    config::{Bucket, MissingSecret, Platform},
     plan::Mode,
 };
 
@@ -34,7 +34,7 @@ use crate::{
     commands::copy::ITSELF,
     config::{self, ConfigError, Environment, LoadOptions, Loaded, SystemEnvironment},
     exit::Failure,
-    signals,
+    recoverability, signals,
 };
 
 /// Whether a command may fall back to the only environment.
@@ -61,7 +61,8 @@ pub(crate) fn load(global: &Global, intent: Intent) -> Result<Loaded, Failure> {
         environment: global.env.clone(),
         is_destructive: intent == Intent::Change,
     };
-    let loaded = config::load(&options, &SystemEnvironment).map_err(of_config)?;
+    let mut loaded = config::load(&options, &SystemEnvironment).map_err(of_config)?;
+    recoverability::give(&mut loaded.platform, global);
     // One configuration per process: what is printed at the end goes through its mask.
     drop(MASK.set(loaded.mask.clone()));
     Ok(loaded)
@@ -121,17 +122,55 @@ pub(crate) fn location(loaded: &Loaded) -> Result<Location, Failure> {
             "add `repository: {location: …, password: …}`, or let `muster init` do it",
         ));
     };
-    let mut location: Location = repository.location.parse()?;
-    if let Location::S3(s3) = &mut location {
-        s3.path_style = repository.path_style.unwrap_or(repository.endpoint.is_some());
-        s3.endpoint.clone_from(&repository.endpoint);
-        s3.region = repository.region.clone().unwrap_or_else(|| s3.region.clone());
-        s3.credentials = loaded.repository_credentials(&SystemEnvironment).map_err(of_config)?;
-        s3.patience = patience().unwrap_or(s3.patience);
-        s3.stop = Stop(signals::is_cancelled);
-        s3.upload_rate_max = repository.max_upload_rate.and_then(|rate| NonZeroU64::new(rate.0));
+    let keys = Keys {
+        endpoint: repository.endpoint.as_ref(),
+        region: repository.region.as_ref(),
+        path_style: repository.path_style,
+        max_upload_rate: repository.max_upload_rate,
+        bucket: repository.bucket.as_ref(),
+        ssh_config: repository.ssh_config.as_ref(),
+        credentials: &|| loaded.repository_credentials(&SystemEnvironment).map_err(of_config),
+    };
+    keys.fill(repository.location.parse()?)
+}
+
+/// What the configuration says of a place besides its location.
+struct Keys<'a> {
+    endpoint: Option<&'a String>,
+    region: Option<&'a String>,
+    path_style: Option<bool>,
+    max_upload_rate: Option<ByteSize>,
+    bucket: Option<&'a Bucket>,
+    ssh_config: Option<&'a PathBuf>,
+    /// Asked only where they are needed.
+    credentials: &'a dyn Fn() -> Result<Option<Credentials>, Failure>,
+}
+
+impl Keys<'_> {
+    fn fill(&self, mut location: Location) -> Result<Location, Failure> {
+        let upload_rate_max = self.max_upload_rate.and_then(|rate| NonZeroU64::new(rate.0));
+        match &mut location {
+            Location::Local(_) => {}
+            Location::S3(s3) => {
+                s3.path_style = self.path_style.unwrap_or(self.endpoint.is_some() || s3.path_style);
+                s3.endpoint = self.endpoint.cloned().or_else(|| s3.endpoint.take());
+                s3.region = self.region.cloned().unwrap_or_else(|| s3.region.clone());
+                s3.credentials = (self.credentials)()?;
+                s3.patience = patience().unwrap_or(s3.patience);
+                s3.stop = Stop(signals::is_cancelled);
+                s3.upload_rate_max = upload_rate_max;
+                s3.storage_class = self.bucket.and_then(|bucket| bucket.storage_class.clone());
+            }
+            Location::Sftp(sftp) => {
+                let usual = || SystemEnvironment.variable("MUSTER_SSH_CONFIG").map(PathBuf::from);
+                sftp.ssh_config = self.ssh_config.cloned().or_else(usual);
+                sftp.patience = patience().unwrap_or(sftp.patience);
+                sftp.stop = Stop(signals::is_cancelled);
+                sftp.upload_rate_max = upload_rate_max;
+            }
+        }
+        Ok(location)
     }
-    Ok(location)
 }
 
 /// Returns the location of a copy of the repository.
@@ -146,17 +185,16 @@ pub(crate) fn copy_location(loaded: &Loaded, name: &str) -> Result<Location, Fai
         };
         return Err(Failure::new(Kind::Input, format!("there is no copy `{name}`"), hint));
     };
-    let mut location: Location = copy.location.parse()?;
-    if let Location::S3(s3) = &mut location {
-        s3.path_style = copy.path_style.unwrap_or(copy.endpoint.is_some());
-        s3.endpoint.clone_from(&copy.endpoint);
-        s3.region = copy.region.clone().unwrap_or_else(|| s3.region.clone());
-        s3.credentials = loaded.copy_credentials(name, &SystemEnvironment).map_err(of_config)?;
-        s3.patience = patience().unwrap_or(s3.patience);
-        s3.stop = Stop(signals::is_cancelled);
-        s3.upload_rate_max = copy.max_upload_rate.and_then(|rate| NonZeroU64::new(rate.0));
-    }
-    Ok(location)
+    let keys = Keys {
+        endpoint: copy.endpoint.as_ref(),
+        region: copy.region.as_ref(),
+        path_style: copy.path_style,
+        max_upload_rate: copy.max_upload_rate,
+        bucket: copy.bucket.as_ref(),
+        ssh_config: copy.ssh_config.as_ref(),
+        credentials: &|| loaded.copy_credentials(name, &SystemEnvironment).map_err(of_config),
+    };
+    keys.fill(copy.location.parse()?)
 }
 
 /// Returns where the copies are, or for each why it cannot be used: a missing secret of one keeps no backup from being
@@ -184,29 +222,30 @@ pub(crate) fn new_location(
     endpoint: Option<&String>,
     region: Option<&String>,
 ) -> Result<Location, Failure> {
-    let mut location: Location = text.parse()?;
-    match &mut location {
-        Location::S3(s3) => {
-            s3.path_style = endpoint.is_some();
-            s3.endpoint = endpoint.cloned();
-            s3.region = region.cloned().unwrap_or_else(|| s3.region.clone());
-            s3.credentials = config::usual_credentials(&SystemEnvironment);
-            s3.patience = patience().unwrap_or(s3.patience);
-            s3.stop = Stop(signals::is_cancelled);
-        }
-        Location::Local(_) if endpoint.is_some() || region.is_some() => {
-            return Err(Failure::new(
-                Kind::Input,
-                "`--endpoint` and `--region` belong to object storage",
-                "leave them out, or give `--repository s3://bucket/prefix`",
-            ));
-        }
-        Location::Local(_) => {}
+    let location: Location = text.parse()?;
+    if !matches!(location, Location::S3(_)) && (endpoint.is_some() || region.is_some()) {
+        return Err(Failure::new(
+            Kind::Input,
+            "`--endpoint` and `--region` belong to object storage",
+            "leave them out, or give `--repository s3://bucket/prefix`",
+        ));
     }
-    Ok(location)
+    if region.is_some() && matches!(&location, Location::S3(s3) if s3.provider == Provider::Azure) {
+        return Err(Failure::new(Kind::Input, "`--region` belongs to S3, and this is Azure", "leave it out"));
+    }
+    let keys = Keys {
+        endpoint,
+        region,
+        path_style: None,
+        max_upload_rate: None,
+        bucket: None,
+        ssh_config: None,
+        credentials: &|| Ok(config::usual_credentials(text, &SystemEnvironment)),
+    };
+    keys.fill(location)
 }
 
-/// For tests: how long a request to object storage is repeated.
+/// For tests: how long is tried again what another host did not do.
 fn patience() -> Option<Duration> {
     let seconds = SystemEnvironment.variable("MUSTER_S3_RETRY_SECONDS")?;
     seconds.parse().ok().map(Duration::from_secs)
@@ -299,6 +338,21 @@ pub(crate) fn new_run(now: Timestamp) -> RunId {
 /// Returns the names to work on: those given, or all; unknown ones are refused.
 pub(crate) fn component_names(world: &World, given: &[String]) -> Result<Vec<String>, Failure> {
     names(&world.components, given)
+}
+
+/// As [`component_names`], of those that have backups: a cache that is made anew has none.
+pub(crate) fn names_with_backups(world: &World, given: &[String]) -> Result<Vec<String>, Failure> {
+    let mut names = component_names(world, given)?;
+    let is_disposable = |name: &String| world.platform.components[name].is_disposable();
+    if let Some(name) = given.iter().find(|name| is_disposable(name)) {
+        return Err(Failure::new(
+            Kind::Input,
+            format!("`{name}` is disposable: it has no backups"),
+            format!("`muster restore {name}` empties it and warms it up; for backups take `disposable` out"),
+        ));
+    }
+    names.retain(|name| !is_disposable(name));
+    Ok(names)
 }
 
 /// As [`component_names`], before anything is opened.

@@ -2,10 +2,14 @@
 
 mod anew;
 mod copies;
+mod doctor;
+mod kit;
+mod network;
 mod point;
 mod recovery;
 mod repair;
 mod runbook;
+mod secrets;
 mod service;
 
 use std::path::PathBuf;
@@ -16,10 +20,14 @@ use muster_types::Span;
 pub(crate) use self::{
     anew::AnewArgs,
     copies::{CopyArgs, RecoverArgs},
+    doctor::DoctorArgs,
+    kit::{KitArgs, UnlockArgs},
+    network::NetworkArgs,
     point::{CleanArgs, PointArgs},
-    recovery::{FailoverArgs, RescueArgs, RestoreArgs, ResumeArgs, RunArgs, UnsealArgs},
+    recovery::{EditArgs, FailoverArgs, RescueArgs, RestoreArgs, ResumeArgs, RunArgs, UnsealArgs},
     repair::{QuarantineArgs, RepairArgs},
     runbook::{LintArgs, RenderForm, RunbookCommand},
+    secrets::{RotateArgs, SecretsArgs},
     service::{ServiceArgs, ServiceVerb},
 };
 
@@ -66,6 +74,10 @@ pub(crate) enum Command {
     Cheat,
     /// Run all checks, and name the runbook that fits what is seen
     Diagnose(DiagnoseArgs),
+    /// Say what a recovery needs on this host: tools, room, keys, logins, registries
+    Doctor(DoctorArgs),
+    /// Look at the way to servers: names, routes, firewalls, connections, certificates, answers
+    Network(NetworkArgs),
     /// Back components up
     Backup(BackupArgs),
     /// Bring the copies of the repository up to date
@@ -82,6 +94,8 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// On a blank host: bring configuration, runbooks and history back from a repository, then everything else
     Recover(RecoverArgs),
+    /// Write the emergency kit: one encrypted file with what a person needs where everything is gone; or try one
+    Kit(KitArgs),
     /// Bring deleted rows of a PostgreSQL table back from an earlier state
     Rescue(RescueArgs),
     /// Make a standby the primary of a PostgreSQL cluster, after the old primary is kept out
@@ -107,6 +121,10 @@ pub(crate) enum Command {
     /// Print, add, list or remove keys of the repository
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Say where each secret lives, whether it is there, and which service needs it
+    Secrets(SecretsArgs),
+    /// Replace secrets by new ones where they live, and prove that the old ones are refused
+    Rotate(RotateArgs),
     /// Start, stop or look at services
     Service(ServiceArgs),
     /// Receive the write-ahead log of a PostgreSQL server
@@ -220,6 +238,7 @@ pub(crate) enum ConfigCommand {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person gives")]
 pub(crate) struct CheckArgs {
     /// Only these checks
     pub names: Vec<String>,
@@ -239,6 +258,9 @@ pub(crate) struct CheckArgs {
     /// Show each condition with what was found
     #[arg(long, short = 'v')]
     pub verbose: bool,
+    /// Print Prometheus metrics instead, for the textfile collector of its node exporter
+    #[arg(long, conflicts_with_all = ["json", "verbose"])]
+    pub metrics: bool,
 }
 
 #[derive(Debug, Args)]
@@ -303,11 +325,14 @@ pub(crate) struct ShowArgs {
     /// Look on while the run works: its steps, what their commands write, the time that is over and left
     #[arg(long, short = 'f', conflicts_with_all = ["json", "files"])]
     pub follow: bool,
+    /// Write the run's report with its part of the journal into a new file: `muster verify FILE` tells whether it was changed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "follow"])]
+    pub export: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Judge these files (.dump, .sql, .sql.gz, .tar, SQLite) instead of the repository
+    /// Judge these files (.dump, .sql, .sql.gz, .tar, SQLite, runs exported by `show --export`) instead of the repository
     pub files: Vec<PathBuf>,
     /// Verify this copy of the repository
     #[arg(long, value_name = "COPY", conflicts_with = "files")]
@@ -352,6 +377,9 @@ pub(crate) struct StatusArgs {
     /// Print Prometheus metrics instead, for the textfile collector of its node exporter
     #[arg(long, conflicts_with = "json")]
     pub metrics: bool,
+    /// Print alerting rules of Prometheus for these metrics and those of `check --metrics`; nothing is looked at
+    #[arg(long, conflicts_with_all = ["json", "metrics", "check"])]
+    pub rules: bool,
 }
 
 #[derive(Debug, Args)]

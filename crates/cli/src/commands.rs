@@ -1,18 +1,22 @@
 //! One file per verb. Each is the same lines: survey, plan, execute, render.
 
 pub(crate) mod backup;
+mod buckets;
 mod cheat;
 mod check;
 mod config;
 pub(crate) mod copy;
 mod detach;
 mod diagnose;
+mod doctor;
 pub(crate) mod failover;
 mod init;
 mod keep;
 mod key;
+mod kit;
 mod lint;
 mod list;
+pub(crate) mod network;
 mod pin;
 pub(crate) mod prove;
 mod prune;
@@ -23,9 +27,11 @@ pub(crate) mod repair;
 pub(crate) mod rescue;
 pub(crate) mod restore;
 mod resume;
+pub(crate) mod rotate;
 mod run;
 mod runbook;
 mod runs;
+mod secrets;
 mod service;
 mod show;
 mod status;
@@ -52,9 +58,12 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Cheat => cheat::run(global),
         Command::Check(args) => check::run(global, args),
         Command::Diagnose(args) => diagnose::run(global, args),
+        Command::Doctor(args) => doctor::run(global, args),
+        Command::Network(args) => network::run(global, args),
         Command::Backup(args) => backup::run(global, args),
         Command::Copy(args) => copy::run(global, args),
         Command::Recover(args) => recover::run(global, args),
+        Command::Kit(args) => kit::run(global, args),
         Command::List(args) => list::run(global, args),
         Command::Show(args) => show::run(global, args),
         Command::Verify(args) => verify::run(global, args),
@@ -72,6 +81,8 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Pin(args) => pin::run(global, args),
         Command::Lint(args) => lint::run(global, args),
         Command::Key(command) => key::run(global, command),
+        Command::Secrets(args) => secrets::run(global, args),
+        Command::Rotate(args) => rotate::run(global, args),
         Command::Service(args) => service::run(global, args),
         Command::Wal(command) => wal::run(global, command),
         Command::Reach(args) => reach::run(global, args),

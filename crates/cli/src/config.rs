@@ -128,7 +128,8 @@ impl Loaded {
         environment: &dyn Environment,
     ) -> Result<Option<Credentials>, ConfigError> {
         let (Some(access), Some(secret)) = (self.secret("access_key"), self.secret("secret_key")) else {
-            return Ok(usual_credentials(environment));
+            let location = self.platform.repository.as_ref().map(|repository| repository.location.as_str());
+            return Ok(usual_credentials(location.unwrap_or_default(), environment));
         };
         let resolve =
             |(text, place)| secret::resolve(text, place, &self.folder, environment, &mut Vec::new());
@@ -143,14 +144,18 @@ impl Loaded {
         environment: &dyn Environment,
     ) -> Result<Option<Credentials>, ConfigError> {
         let copy = self.platform.repository.as_ref().and_then(|repository| repository.copy(name));
+        let usual = || {
+            let location = copy.map(|copy| copy.location.as_str()).unwrap_or_default();
+            Ok(usual_credentials(location, environment))
+        };
         let (Some(copy), Some(places)) = (copy, self.copy_secrets.get(name)) else {
-            return Ok(usual_credentials(environment));
+            return usual();
         };
         let pair = |text: Option<&String>, key| Some((text?.clone(), places.get(key)?));
         let access = pair(copy.access_key.as_ref(), "access_key");
         let secret = pair(copy.secret_key.as_ref(), "secret_key");
         let (Some(access), Some(secret)) = (access, secret) else {
-            return Ok(usual_credentials(environment));
+            return usual();
         };
         let resolve = |(text, place): (String, &Place)| {
             secret::resolve(&text, place, &self.folder, environment, &mut Vec::new())
@@ -170,9 +175,14 @@ impl Loaded {
     }
 }
 
-/// The credentials of object storage in the variables that other programs read too.
-pub fn usual_credentials(environment: &dyn Environment) -> Option<Credentials> {
+/// The credentials of object storage in the variables that other programs read too; which ones, the location tells.
+pub fn usual_credentials(location: &str, environment: &dyn Environment) -> Option<Credentials> {
     let variable = |name| environment.variable(name).filter(|value| !value.is_empty());
+    if location.starts_with("azblob://") {
+        let key = variable("AZURE_STORAGE_KEY").or_else(|| variable("AZURE_STORAGE_SAS_TOKEN"));
+        let (access_key, secret_key) = (variable("AZURE_STORAGE_ACCOUNT")?, Secret::new(key?));
+        return Some(Credentials { access_key, secret_key, session_token: None });
+    }
     Some(Credentials {
         access_key: variable("AWS_ACCESS_KEY_ID")?,
         secret_key: Secret::new(variable("AWS_SECRET_ACCESS_KEY")?),
@@ -264,7 +274,7 @@ fn take_secrets(component: &mut Component, missing: Option<MissingSecret>) {
             etcd.password = None;
             etcd.secret_missing = missing;
         }
-        Component::Sqlite(_) | Component::Files(_) | Component::Kubernetes(_) => {}
+        Component::Sqlite(_) | Component::Files(_) | Component::Kubernetes(_) | Component::Command(_) => {}
     }
 }
 

@@ -17,7 +17,9 @@ mod exit;
 pub mod init;
 mod metrics;
 mod progress;
+mod recoverability;
 mod render;
+mod rules;
 mod signals;
 mod unseal;
 

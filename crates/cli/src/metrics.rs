@@ -1,12 +1,17 @@
-//! `muster status --metrics`: the status as Prometheus text, for the textfile collector of its node exporter.
+//! `muster status --metrics`, `muster check --metrics`: Prometheus text, for the textfile collector of its node exporter.
 //!
 //! Rows and facts come in, text goes out. What was not measured has no sample: an absent number is not zero.
 
 use muster_plan::status::{newest_good, newest_proof};
 use muster_types::{
+    Timestamp,
+    check::CheckResult,
     facts::{Facts, ProofOutcome},
     objective::{CopyRow, ObjectiveRow, Verdict},
 };
+
+/// What a sample of a check is taken from.
+type OfCheck = fn(&CheckResult) -> f64;
 
 /// Renders the metrics of the repository's copies.
 pub(crate) fn copies(platform: &str, environment: &str, rows: &[CopyRow]) -> String {
@@ -29,6 +34,30 @@ pub(crate) fn copies(platform: &str, environment: &str, rows: &[CopyRow]) -> Str
         page.sample("muster_copy_met", &labels(&[("copy", &row.name)]), Some(met));
     }
     page.text
+}
+
+/// Renders the metrics of checks that were observed.
+pub(crate) fn checks(platform: &str, environment: &str, results: &[CheckResult]) -> String {
+    let mut page =
+        Page { text: String::new(), base: labels(&[("platform", platform), ("environment", environment)]) };
+    let families: [(&str, &str, OfCheck); 3] = [
+        ("muster_check_passed", "1 when every condition held; 0 when not, or when nobody answered.", |one| {
+            f64::from(one.passed)
+        }),
+        ("muster_check_seconds", "How long it took.", |one| one.seconds),
+        ("muster_check_at_seconds", "When it was observed, since 1970.", |one| since_1970(one.at)),
+    ];
+    for (name, help, value) in families {
+        page.family(name, help);
+        for one in results {
+            page.sample(name, &labels(&[("check", &one.name)]), Some(value(one)));
+        }
+    }
+    page.text
+}
+
+fn since_1970(at: Timestamp) -> f64 {
+    at.as_second() as f64
 }
 
 /// Renders the metrics of one platform and environment.
@@ -81,6 +110,8 @@ pub(crate) fn text(
             .map(|proof| facts.now.duration_since(proof.at).as_secs_f64());
         page.sample("muster_proof_age_seconds", &labels(&[("component", name)]), age);
     }
+    page.family("muster_status_at_seconds", "When this was looked at, since 1970.");
+    page.text.push_str(&format!("muster_status_at_seconds{{{}}} {}\n", page.base, since_1970(facts.now)));
     page.text
 }
 

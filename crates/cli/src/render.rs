@@ -6,6 +6,7 @@ pub(crate) mod copies;
 pub(crate) mod log;
 pub(crate) mod point;
 pub(crate) mod repair;
+mod rotation;
 pub(crate) mod runbook;
 mod servers;
 
@@ -82,6 +83,12 @@ pub(crate) fn plan(plan: &Plan) -> Answer {
     Answer::new(text, json!({"digest": plan.digest(), "plan": plan}))
 }
 
+/// Says to which moment, and what of it was edited for this host.
+fn brought_back(report: &RunReport) -> String {
+    let edits = report.edits.iter().map(crate::commands::restore::edits::shown).collect::<String>();
+    format!("{}{edits}", point::shown(report.point.as_ref()))
+}
+
 /// Shows the report of a run; the exit code is its outcome.
 pub(crate) fn run(report: &RunReport) -> Answer {
     let outcome = report.outcome.map_or("running".to_owned(), outcome_word);
@@ -112,7 +119,7 @@ pub(crate) fn run(report: &RunReport) -> Answer {
             ),
         );
     }
-    text.push_str(&point::shown(report.point.as_ref()));
+    text.push_str(&brought_back(report));
     text.push_str(&servers::done(report));
     text.push_str(&copies::came_to(report));
     text.push_str(&runbook::told(report));
@@ -191,6 +198,14 @@ pub(crate) fn objectives(rows: &[ObjectiveRow]) -> String {
         })
         .collect();
     table(&["component", "objective", "target", "measured", "basis", "verdict"], &rows)
+}
+
+/// Says what is made anew instead of restored.
+pub(crate) fn disposable(names: &[&String]) -> String {
+    let line = |name: &&String| {
+        format!("{name}: disposable, no backup is made; `muster restore {name}` empties it\n")
+    };
+    names.iter().map(line).collect()
 }
 
 /// Shows how every objective stands, with the newest backup and proof of each component.
@@ -290,6 +305,9 @@ pub(crate) fn backup(backup: &Backup, proofs: &[ProofFact]) -> String {
         newest_proof(proofs, backup)
             .map_or("unproven".into(), |p| format!("{} at {}", proof_word(p.outcome), time(p.at))),
     );
+    for checkout in &record.git {
+        row("git", checkout.to_string());
+    }
     for (name, value) in &record.witness {
         row("witness", format!("{name} = {value}"));
     }
@@ -311,8 +329,24 @@ pub(crate) fn checks(results: &[CheckResult], is_verbose: bool) -> String {
         if let Some(reason) = result.reason() {
             push(&mut text, format_args!("        {reason}\n"));
         }
+        if is_verbose || !result.passed {
+            for request in &result.requests {
+                let what = if request.is_cleanup { "clean-up: " } else { "" };
+                push(
+                    &mut text,
+                    format_args!(
+                        "        {what}{} {}: {} ({:.0} ms)\n",
+                        request.name,
+                        request.verdict.word(),
+                        request.request,
+                        request.seconds * 1000.0
+                    ),
+                );
+            }
+        }
         if is_verbose {
-            for condition in &result.conditions {
+            let of_requests = result.requests.iter().flat_map(|request| &request.conditions);
+            for condition in result.conditions.iter().chain(of_requests) {
                 let mark = if condition.passed { "holds" } else { "fails" };
                 push(
                     &mut text,

@@ -1,5 +1,6 @@
-//! Observes one thing and judges its conditions: http, tcp, tls, dns, command, container, sqlite, disk, file, prometheus,
-//! statuspage, and the servers of components: sql, redis, vault, etcd.
+//! Observes one thing and judges its conditions: http, a chain of requests, tcp, tls, dns, command, container, sqlite,
+//! disk, file, prometheus, statuspage, the servers of components (sql, redis, vault, etcd), and how recoveries stand:
+//! reach, objective.
 //!
 //! A [`Check`] of the configuration comes in; a [`CheckResult`] leaves, which says what was found and why it failed.
 //! A failed observation (refused, timed out, not text) is a result too, never an error: a check that cannot look has
@@ -13,17 +14,19 @@
 //! It never changes what it looks at and never waits past the check's timeout.
 //! Read next: `condition` for the grammar, `evaluate` for what holds.
 
+mod chain;
 mod command;
 mod condition;
 mod container;
 mod disk;
-mod dns;
+pub(crate) mod dns;
 mod evaluate;
 mod file;
-mod http;
+pub(crate) mod http;
 mod many;
 mod prometheus;
-mod roots;
+pub(crate) mod recovery;
+pub(crate) mod roots;
 mod server;
 mod sqlite;
 mod tcp;
@@ -47,9 +50,10 @@ pub use condition::{Condition, ConditionError, Part, Placeholder};
 pub use evaluate::{Observation, evaluate};
 pub use many::run_all;
 
-/// The keys of a check that say what is looked at; exactly one is given.
+/// The keys of a check that say what is looked at; exactly one is given. Those that name a component come last.
 pub const KINDS: &[&str] = &[
     "http",
+    "chain",
     "tcp",
     "tls",
     "dns",
@@ -65,23 +69,15 @@ pub const KINDS: &[&str] = &[
     "redis",
     "vault",
     "etcd",
+    "reach",
+    "objective",
 ];
 
+/// How many of them name a component.
+const OF_COMPONENTS: usize = 6;
+
 /// Those of them that name a place by themselves; the others name a component, and with it one place in each environment.
-pub const PLACES: &[&str] = &[
-    "http",
-    "tcp",
-    "tls",
-    "dns",
-    "command",
-    "tool",
-    "container",
-    "sqlite",
-    "disk",
-    "file",
-    "prometheus",
-    "statuspage",
-];
+pub const PLACES: &[&str] = KINDS.split_at(KINDS.len() - OF_COMPONENTS).0;
 
 /// How long one observation may take when the check does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,6 +119,7 @@ struct Look<'a> {
 #[derive(Clone, Copy)]
 enum Target<'a> {
     Http(&'a str, &'a Check),
+    Chain(&'a muster_types::config::ChainCheck, &'a Check),
     Tcp(&'a str),
     Tls(&'a str, Option<&'a Path>),
     Dns(&'a muster_types::config::DnsCheck),
@@ -135,6 +132,7 @@ enum Target<'a> {
     Prometheus(&'a muster_types::config::PrometheusCheck, &'a Check),
     Statuspage(&'a str, &'a Check),
     Server(server::Asked<'a>),
+    Recovery(recovery::Asked<'a>),
 }
 
 /// What a kind has to be judged by.
@@ -165,12 +163,14 @@ pub fn validate(check: &Check) -> Result<(), CheckConfigError> {
     let target = target(check)?;
     match target {
         Target::Http(text, check) | Target::Statuspage(text, check) => http::validate(text, check)?,
+        Target::Chain(asked, check) => return chain::validate(asked, check),
         Target::Tcp(address) => tcp::validate(address)?,
         Target::Tls(address, _) => tls::validate(address)?,
         Target::Dns(asked) => dns::validate(asked)?,
         Target::Tool(name) => tool::validate(name)?,
         Target::Container(asked) => container::validate(asked)?,
         Target::File(path) => file::validate(path)?,
+        Target::Recovery(asked) => recovery::validate(asked)?,
         Target::Prometheus(asked, check) => prometheus::validate(asked, check)?,
         Target::Command(argv) if argv.first().is_none_or(String::is_empty) => {
             return Err(wrong("the command is empty", "", "give a program and its arguments as a list"));
@@ -201,8 +201,15 @@ pub fn run(name: &str, check: &Check, clock: &dyn Clock, watcher: &dyn Watcher) 
         at,
         seconds: 0.0,
         conditions: Vec::new(),
+        requests: Vec::new(),
         error: None,
     };
+    if let Ok(Target::Chain(asked, _)) = target(check) {
+        (result.requests, result.error) = chain::run(asked, check, timeout_of(check), watcher);
+        result.passed = result.error.is_none() && chain::has_passed(&result.requests);
+        result.seconds = begun.elapsed().as_secs_f64();
+        return result;
+    }
     match look_and_judge(check, at, watcher) {
         Ok(conditions) => {
             result.passed = conditions.iter().all(|c| c.passed);
@@ -225,7 +232,7 @@ pub fn wait_until(
     watcher: &dyn Watcher,
 ) -> CheckResult {
     let begun = Instant::now();
-    let timeout = check.timeout.map_or(TIMEOUT, Span::duration);
+    let timeout = timeout_of(check);
     let mut pause = PAUSE_FIRST;
     loop {
         let left = within.saturating_sub(begun.elapsed());
@@ -238,11 +245,14 @@ pub fn wait_until(
         if result.passed || is_cancelled || is_over || validate(check).is_err() {
             if let Some(reason) = result.reason() {
                 let within = Span::from(within);
-                result.error = Some(if is_cancelled {
-                    format!("stopped while waiting: {reason}")
+                let told = if is_cancelled {
+                    "stopped while waiting".to_owned()
                 } else {
-                    format!("not ready within {within}: {reason}")
-                });
+                    format!("not ready within {within}")
+                };
+                // A chain tells the reasons of its requests by itself.
+                result.error =
+                    Some(if result.requests.is_empty() { format!("{told}: {reason}") } else { told });
             }
             result.seconds = begun.elapsed().as_secs_f64();
             return result;
@@ -250,6 +260,12 @@ pub fn wait_until(
         sleep(pause, watcher);
         pause = (pause * 3 / 2).min(PAUSE_MAX);
     }
+}
+
+/// How long one look may take.
+fn timeout_of(check: &Check) -> Duration {
+    let usual = if check.chain.is_some() { chain::WITHIN } else { TIMEOUT };
+    check.timeout.map_or(usual, Span::duration)
 }
 
 /// Sleeps, but not past a cancel.
@@ -274,7 +290,7 @@ fn look_and_judge(
     let asks_for = |wanted: fn(&Placeholder) -> bool| conditions.iter().any(|c| c.placeholders().any(wanted));
     let look = Look {
         target,
-        timeout: check.timeout.map_or(TIMEOUT, Span::duration),
+        timeout: timeout_of(check),
         body_bytes_max: check.body_limit.map_or(BODY_BYTES_MAX, |limit| limit.0),
         is_body_needed: asks_for(|p| matches!(p, Placeholder::Body(_))),
         is_certificate_needed: asks_for(|p| *p == Placeholder::CertificateExpiration),
@@ -300,6 +316,8 @@ impl Look<'_> {
     fn observe(&self, watcher: &dyn Watcher) -> Result<Observation, Unseen> {
         let mut seen = match self.target {
             Target::Http(text, check) => http::observe(text, check, self, watcher),
+            // It is asked request by request, and has come to its end before this.
+            Target::Chain(..) => Err("a chain is not one look".to_owned().into()),
             Target::Tcp(address) => tcp::observe(address, self, watcher),
             Target::Tls(address, ca) => tls::observe(address, ca, self, watcher),
             Target::Dns(asked) => dns::observe(asked, self, watcher),
@@ -312,54 +330,68 @@ impl Look<'_> {
             Target::Prometheus(asked, check) => prometheus::observe(asked, check, self, watcher),
             Target::Statuspage(url, check) => http::observe(url, check, self, watcher),
             Target::Server(asked) => server::observe(asked, self, watcher),
+            Target::Recovery(asked) => recovery::observe(asked, self, watcher),
         }?;
         seen.at = self.at;
         Ok(seen)
     }
 
-    /// Runs a blocking look in a thread of its own, so that neither its timeout nor a cancel depends on it.
-    ///
-    /// The thread is told to stop and left behind; every look has its own timeout too, so it ends soon after.
+    /// As [`supervise`], within the look's own timeout.
     fn supervise<F>(&self, watcher: &dyn Watcher, look: F) -> Result<Observation, Unseen>
     where
         F: FnOnce(Arc<AtomicBool>) -> Result<Observation, Unseen> + Send + 'static,
     {
-        let (sender, receiver) = channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let begun = Instant::now();
-        let for_look = Arc::clone(&stop);
-        thread::spawn(move || sender.send(look(for_look)));
-        loop {
-            let left = self.timeout.saturating_sub(begun.elapsed());
-            match receiver.recv_timeout(left.min(CANCEL_POLL)) {
-                Ok(seen) => return seen,
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err("the look ended without a word".to_owned().into());
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+        supervise(self.timeout, watcher, look)
+    }
+}
+
+/// Runs a blocking look in a thread of its own, so that neither its timeout nor a cancel depends on it.
+///
+/// The thread is told to stop and left behind; every look has its own timeout too, so it ends soon after.
+fn supervise<T, F>(timeout: Duration, watcher: &dyn Watcher, look: F) -> Result<T, Unseen>
+where
+    T: Send + 'static,
+    F: FnOnce(Arc<AtomicBool>) -> Result<T, Unseen> + Send + 'static,
+{
+    let (sender, receiver) = channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let begun = Instant::now();
+    let for_look = Arc::clone(&stop);
+    thread::spawn(move || sender.send(look(for_look)));
+    loop {
+        let left = timeout.saturating_sub(begun.elapsed());
+        match receiver.recv_timeout(left.min(CANCEL_POLL)) {
+            Ok(seen) => return seen,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err("the look ended without a word".to_owned().into());
             }
-            let reason = if watcher.is_cancelled() {
-                "stopped on request".to_owned()
-            } else if begun.elapsed() >= self.timeout {
-                no_answer(self.timeout)
-            } else {
-                continue;
-            };
-            stop.store(true, Ordering::Relaxed);
-            return Err(reason.into());
+            Err(RecvTimeoutError::Timeout) => {}
         }
+        let reason = if watcher.is_cancelled() {
+            "stopped on request".to_owned()
+        } else if begun.elapsed() >= timeout {
+            no_answer(timeout)
+        } else {
+            continue;
+        };
+        stop.store(true, Ordering::Relaxed);
+        return Err(reason.into());
     }
 }
 
 impl Target<'_> {
     fn has_tls(&self) -> bool {
-        matches!(self, Self::Http(..) | Self::Tls(..) | Self::Prometheus(..) | Self::Statuspage(..))
+        matches!(
+            self,
+            Self::Http(..) | Self::Chain(..) | Self::Tls(..) | Self::Prometheus(..) | Self::Statuspage(..)
+        )
     }
 
     fn terms(&self) -> Terms {
         let of = |kind, defaults, placeholders| Terms { kind, defaults, placeholders };
         match self {
             Self::Http(..) => of("an http", &["[STATUS] == 200"], HTTP),
+            Self::Chain(..) => of("a chain", chain::DEFAULTS, chain::ANSWER),
             Self::Tcp(_) => {
                 of("a tcp", &["[CONNECTED] == true"], &["[CONNECTED]", "[RESPONSE_TIME]", "[IP]"])
             }
@@ -394,6 +426,12 @@ impl Target<'_> {
                     .find(|(key, ..)| *key == asked.kind)
                     .map_or(("an sql", &[][..]), |(_, kind, defaults)| (*kind, *defaults));
                 of(kind, defaults, &["[BODY]", "[RESPONSE_TIME]"])
+            }
+            Self::Recovery(recovery::Asked::Reach(..)) => {
+                of("a reach", &["[BODY].missing == none"], &["[BODY]", "[AGE]", "[RESPONSE_TIME]"])
+            }
+            Self::Recovery(recovery::Asked::Objective(..)) => {
+                of("an objective", &["[BODY].not_met == none"], &["[BODY]", "[RESPONSE_TIME]"])
             }
             Self::Disk(_) => of("a disk", &["[BODY].free_percent >= 10"], &["[BODY]", "[RESPONSE_TIME]"]),
             Self::File(_) => of("a file", &[], &["[AGE]", "[BODY]", "[RESPONSE_TIME]"]),
@@ -458,6 +496,7 @@ const HTTP: &[&str] = &["[STATUS]", "[BODY]", "[RESPONSE_TIME]", "[CONNECTED]", 
 fn target(check: &Check) -> Result<Target<'_>, CheckConfigError> {
     let given: Vec<(&str, Target<'_>)> = [
         check.http.as_deref().map(|text| ("http", Target::Http(text, check))),
+        check.chain.as_ref().map(|asked| ("chain", Target::Chain(asked, check))),
         check.tcp.as_deref().map(|address| ("tcp", Target::Tcp(address))),
         check.tls.as_deref().map(|address| ("tls", Target::Tls(address, check.ca.as_deref()))),
         check.dns.as_ref().map(|asked| ("dns", Target::Dns(asked))),
@@ -473,6 +512,8 @@ fn target(check: &Check) -> Result<Target<'_>, CheckConfigError> {
         check.redis.as_deref().map(|name| ("redis", server("redis", name, None, check))),
         check.vault.as_deref().map(|name| ("vault", server("vault", name, None, check))),
         check.etcd.as_deref().map(|name| ("etcd", server("etcd", name, None, check))),
+        check.reach.as_ref().map(|reach| ("reach", of_reach(reach, check))),
+        check.objective.as_deref().map(|name| ("objective", of_objective(name, check))),
     ]
     .into_iter()
     .flatten()
@@ -493,6 +534,14 @@ fn server<'a>(kind: &'static str, name: &'a str, query: Option<&'a str>, check: 
     Target::Server(server::Asked { kind, name, component: check.component.as_deref(), query })
 }
 
+fn of_reach<'a>(reach: &'a muster_types::config::ReachCheck, check: &'a Check) -> Target<'a> {
+    Target::Recovery(recovery::Asked::Reach(reach, check.recovery.as_ref()))
+}
+
+fn of_objective<'a>(name: &'a str, check: &'a Check) -> Target<'a> {
+    Target::Recovery(recovery::Asked::Objective(name, check.recovery.as_ref()))
+}
+
 fn conditions(check: &Check, target: Target<'_>) -> Result<Vec<Condition>, CheckConfigError> {
     let terms = target.terms();
     if check.conditions.is_empty() && terms.defaults.is_empty() {
@@ -504,6 +553,11 @@ fn conditions(check: &Check, target: Target<'_>) -> Result<Vec<Condition>, Check
     } else {
         check.conditions.iter().map(String::as_str).collect()
     };
+    fitting(&texts, &terms)
+}
+
+/// Reads conditions that ask for nothing but what a kind has.
+fn fitting(texts: &[&str], terms: &Terms) -> Result<Vec<Condition>, CheckConfigError> {
     let mut conditions = Vec::with_capacity(texts.len());
     for text in texts {
         let condition = Condition::parse(text).map_err(|error| CheckConfigError {

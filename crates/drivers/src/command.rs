@@ -18,6 +18,7 @@
 
 mod capture;
 mod live;
+mod piped;
 mod stream;
 
 use std::{
@@ -40,6 +41,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use capture::Capture;
 pub use capture::Captured;
 pub use live::Live;
+pub(crate) use piped::{Next, Piped};
 
 /// Output kept of each stream when the caller names no bound. Long enough for a stack trace of any tool.
 pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;

@@ -28,6 +28,8 @@ use muster_types::{
 
 use crate::{
     DriverError,
+    by_command::CommandDriver,
+    cache::Cache,
     described::ServerFacts,
     etcd::EtcdDriver,
     failover::{Closed, ElectedReplica, PromotedMember, no_members},
@@ -397,6 +399,11 @@ pub trait ComponentDriver: Send + Sync {
         None
     }
 
+    /// Returns what empties the component and fills it again, where it is a cache that is never restored.
+    fn cache(&self) -> Option<&dyn Cache> {
+        None
+    }
+
     /// Executes SQL on the source and returns the rows of its answer: a line each, columns divided by `|`.
     ///
     /// # Errors
@@ -454,6 +461,7 @@ pub fn open(
         Component::Vault(vault) => Box::new(VaultDriver::new(name, vault, clock)?),
         Component::Etcd(etcd) => Box::new(EtcdDriver::new(name, etcd, clock)?),
         Component::Kubernetes(own) => Box::new(KubernetesDriver::new(name, own, clock)?),
+        Component::Command(own) => Box::new(CommandDriver::new(name, own, clock)?),
     })
 }
 

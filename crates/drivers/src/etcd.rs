@@ -9,11 +9,13 @@
 //! ```
 //!
 //! A restore makes a new cluster with the same keys: members of the old one do not join it. The server is only read, and
-//! is never started or stopped here. Read next: `backup.rs`, `verify.rs`, `tool.rs`.
+//! is never started or stopped here. Read next: `backup.rs`, `verify.rs`, `tool.rs`, `raise.rs`.
 
 mod api;
 mod backup;
 mod look;
+mod raise;
+mod scratch;
 mod tool;
 mod verify;
 

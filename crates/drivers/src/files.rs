@@ -19,6 +19,7 @@
 
 mod content;
 mod digest;
+mod git;
 mod ledger;
 mod select;
 mod show;
@@ -35,15 +36,17 @@ use std::{
 
 use muster_repo::source::Source;
 use muster_types::{
-    Clock, Kind, backup::Method, config::FilesComponent, event::Watcher, facts::ComponentFacts,
+    Clock, Explain, Kind, backup::Method, config::FilesComponent, event::Watcher, facts::ComponentFacts,
     plan::SwapMove,
 };
 
-pub(crate) use self::walk::changed_at;
-use self::{ledger::Ledger, select::Selection, show::show, source::FilesSource};
+use self::{ledger::Ledger, show::show, source::FilesSource};
+pub(crate) use self::{select::Selection, walk::changed_at};
 use crate::{
     DriverError,
     component::{ComponentDriver, Verification, Verified},
+    edits,
+    look::Look,
     swap,
 };
 
@@ -78,6 +81,7 @@ impl FilesDriver {
                 }
             }
         }
+        edits::check(name, &component.edits)?;
         Ok(Self {
             name: name.to_owned(),
             paths,
@@ -120,11 +124,29 @@ impl ComponentDriver for FilesDriver {
         Ok(facts)
     }
 
+    fn look(&self, watcher: &dyn Watcher) -> Result<Look, DriverError> {
+        let mut look = Look::of(&self.survey()?);
+        match git::look(&self.name, &self.paths, self.component.git, watcher) {
+            Ok(found) => {
+                for one in &found.checkouts {
+                    look.add("git", one);
+                }
+                found.warnings.into_iter().for_each(|line| look.warn(line, None));
+            }
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => {
+                let mend = error.hint().map_or_else(|| "look at the checkout".to_owned(), |hint| hint.0);
+                look.hinder(error.to_string(), mend);
+            }
+        }
+        Ok(look)
+    }
+
     fn open_source(
         &self,
         method: Method,
         _scratch: &Path,
-        _watcher: &dyn Watcher,
+        watcher: &dyn Watcher,
     ) -> Result<Box<dyn Source>, DriverError> {
         for path in &self.paths {
             match fs::symlink_metadata(path) {
@@ -145,14 +167,23 @@ impl ComponentDriver for FilesDriver {
                 Ok(_) | Err(_) => {}
             }
         }
+        let ledger = Arc::new(Ledger::default());
+        // What lies there is saved before a restore, whatever the remote says.
+        let found = if method == Method::Consistent {
+            git::look(&self.name, &self.paths, self.component.git, watcher)?
+        } else {
+            git::Found::default()
+        };
+        found.warnings.into_iter().for_each(|line| ledger.warn(line));
         Ok(Box::new(FilesSource {
+            checkouts: found.checkouts,
             paths: self.paths.clone(),
             selection: self.selection_now(),
             method,
             clock: self.clock.clone(),
             size_bytes: *self.surveyed_bytes.lock().unwrap_or_else(PoisonError::into_inner),
             begun_at: OnceLock::new(),
-            ledger: Arc::new(Ledger::default()),
+            ledger,
         }))
     }
 

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use muster_types::{Explain, Kind, event::Watcher};
+use muster_types::{Explain, Kind, event::Watcher, script::is_object_name};
 use serde_json::Value;
 
 use crate::{
@@ -68,7 +68,7 @@ impl Kubectl {
         kubeconfig: Option<&PathBuf>,
         kubectl: Option<&PathBuf>,
     ) -> Result<Self, DriverError> {
-        if !is_name(namespace) {
+        if !is_object_name(namespace) {
             let message = format!("{owner} has no namespace: `{namespace}` is no name of one");
             return Err(DriverError::new(Kind::Config, message).with_hint(
                 "name it: `namespace: shop`; that of the current context may be another tomorrow",
@@ -265,15 +265,6 @@ fn parsed(what: &str, text: &str) -> Result<Value, DriverError> {
             .with_source(error)
             .with_hint("is `kubectl` the program of Kubernetes? see `kubectl version --client`")
     })
-}
-
-/// Whether a text can name a namespace or an object (RFC 1123).
-pub(crate) fn is_name(text: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= 253
-        && text.starts_with(is_plain)
-        && text.ends_with(is_plain)
-        && text.chars().all(|c| is_plain(c) || "-.".contains(c))
 }
 
 /// Returns a text of an object by its path: `/metadata/name`; empty when it is not there.

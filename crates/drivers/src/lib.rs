@@ -1,21 +1,29 @@
 //! What Muster knows about each kind of component, service and check.
 
 mod address;
+pub mod by_command;
+pub mod cache;
+pub mod changes;
 pub mod checks;
+pub mod cluster;
 pub mod command;
 pub mod component;
 pub mod described;
+pub mod dns;
+pub mod edits;
 mod error;
 pub mod etcd;
 pub mod expect;
 pub mod failover;
 pub mod files;
+pub mod firewall;
 pub mod foreign;
 mod http;
 pub mod keeper;
 mod kubectl;
 pub mod kubernetes;
 pub mod look;
+pub mod network;
 pub mod notify;
 pub mod postgres;
 pub mod processes;
@@ -23,6 +31,7 @@ pub mod redis;
 pub mod repair;
 pub mod rescue;
 mod scratch;
+pub mod secrets;
 pub mod server;
 pub mod services;
 mod snapshot;

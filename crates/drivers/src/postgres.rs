@@ -24,6 +24,7 @@ mod logical;
 mod look;
 mod lsn;
 mod manifest;
+mod noted;
 mod place;
 mod quarantine;
 mod ready;

@@ -14,6 +14,7 @@
 
 mod address;
 mod binaries;
+mod cache;
 mod cluster;
 mod crc64;
 mod description;
@@ -51,7 +52,7 @@ use muster_repo::{
 use muster_types::{
     Clock, Explain, Kind, Timestamp,
     backup::{BackupRecord, Method},
-    config::RedisComponent,
+    config::{RedisComponent, WarmUp},
     event::{Unwatched, Watcher},
     facts::ComponentFacts,
     failover::{ReplicaFacts, Way},
@@ -72,11 +73,12 @@ use self::{
 };
 use crate::{
     DriverError,
+    cache::Cache,
     component::{ComponentDriver, Verification, Verified},
     described::ServerFacts,
     failover::ElectedReplica,
     look::Look,
-    server::ServerPlaces,
+    server::{ServerPlaces, Told},
     swap,
 };
 
@@ -97,6 +99,9 @@ pub struct RedisDriver {
     address: Address,
     bin_dir: Option<PathBuf>,
     expect: BTreeMap<String, String>,
+    /// Whether it is emptied instead of restored.
+    is_disposable: bool,
+    warm: Option<WarmUp>,
     clock: Arc<dyn Clock>,
 }
 
@@ -122,6 +127,8 @@ impl RedisDriver {
             },
             bin_dir: component.bin_dir.clone(),
             expect: component.expect.clone(),
+            is_disposable: component.is_disposable,
+            warm: component.warm.clone(),
             clock,
         })
     }
@@ -269,8 +276,12 @@ impl ComponentDriver for RedisDriver {
     }
 
     fn look(&self, watcher: &dyn Watcher) -> Result<Look, DriverError> {
-        let request =
-            look::Request { address: &self.address, bin_dir: self.bin_dir.as_deref(), expect: &self.expect };
+        let request = look::Request {
+            address: &self.address,
+            bin_dir: self.bin_dir.as_deref(),
+            expect: &self.expect,
+            is_disposable: self.is_disposable,
+        };
         look::look(&request, watcher)
     }
 
@@ -351,6 +362,10 @@ impl ComponentDriver for RedisDriver {
         cluster::promote(&self.address, replica, ways, watcher)
     }
 
+    fn cache(&self) -> Option<&dyn Cache> {
+        self.is_disposable.then_some(self as &dyn Cache)
+    }
+
     fn check_unused(&self) -> Result<(), DriverError> {
         Ok(())
     }
@@ -361,6 +376,23 @@ impl ComponentDriver for RedisDriver {
             into::prepare(&one.from, &one.target)?;
         }
         swap::swap(moves, &[])
+    }
+}
+
+impl Cache for RedisDriver {
+    fn hit_rate(&self, watcher: &dyn Watcher) -> Result<Told, DriverError> {
+        cache::hit_rate(self, watcher)
+    }
+
+    fn empty(&self, folder: Option<&Path>, watcher: &dyn Watcher) -> Result<Told, DriverError> {
+        match folder {
+            Some(folder) => cache::empty(folder, watcher),
+            None => cache::flush(self, watcher),
+        }
+    }
+
+    fn warm_up(&self, watcher: &dyn Watcher) -> Result<Told, DriverError> {
+        cache::warm_up(self, watcher)
     }
 }
 

@@ -21,6 +21,7 @@ use muster_types::{
     Clock, Explain, Kind, Span,
     config::{Check, Service},
     event::Watcher,
+    script::quoted,
 };
 
 use crate::{
@@ -217,6 +218,23 @@ pub fn open(name: &str, service: &Service) -> Result<Box<dyn ServiceDriver>, Dri
     }
 }
 
+/// Returns the containers of a Compose service, also those that have ended.
+///
+/// # Errors
+/// Kind `Config`: it does not run in containers of this host. `Unavailable`: the engine does not tell.
+pub(crate) fn containers_of(
+    name: &str,
+    service: &Service,
+    watcher: &dyn Watcher,
+) -> Result<Vec<containers::Container>, DriverError> {
+    if let Some(compose) = &service.compose {
+        return compose::Compose::new(name, compose, None).its_containers(watcher);
+    }
+    let message = format!("service `{name}` does not run in containers of this host");
+    let hint = "give the id of its process, or the path of its network namespace";
+    Err(DriverError::new(Kind::Config, message).with_hint(hint))
+}
+
 /// Starts a service and waits until it is ready: until its check passes, or, without one, until it runs.
 ///
 /// Returns one line for people. `within` counts from the start command's end.
@@ -396,12 +414,7 @@ impl ServiceAction {
 
 /// Writes a command as one line for a shell.
 pub(crate) fn line(argv: &[String]) -> String {
-    let quoted = argv.iter().map(|word| {
-        let is_plain =
-            !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c));
-        if is_plain { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+    argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) fn rounded(elapsed: Duration) -> Span {

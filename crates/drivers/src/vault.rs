@@ -21,6 +21,7 @@ mod over;
 mod proof;
 mod seal;
 mod server;
+pub(crate) mod stored;
 
 use std::{
     path::{Path, PathBuf},

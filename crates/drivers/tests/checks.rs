@@ -10,6 +10,8 @@
 mod certificates;
 #[path = "checks/disks.rs"]
 mod disks;
+#[path = "checks/hostile.rs"]
+mod hostile;
 #[path = "checks/names.rs"]
 mod names;
 #[path = "checks/prometheus.rs"]

@@ -49,6 +49,8 @@ fn component(paths: &[&Path]) -> FilesComponent {
         include: Vec::new(),
         exclude: Vec::new(),
         max_age: None,
+        edits: Vec::new(),
+        git: None,
         common: ComponentCommon::default(),
     }
 }

@@ -50,6 +50,8 @@ impl Bench {
             include: Vec::new(),
             exclude: Vec::new(),
             max_age: None,
+            edits: Vec::new(),
+            git: None,
             common: ComponentCommon::default(),
         };
         FilesDriver::new("uploads", &component, Arc::new(FixedClock(Timestamp::UNIX_EPOCH))).unwrap()

@@ -13,9 +13,13 @@
 mod files;
 mod unpack;
 
-use std::{thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
-use muster_repo::{RepoError, StoreError, state::StateId};
+use muster_repo::{RepoError, state::StateId};
 use muster_types::Explain;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +73,22 @@ pub fn store(world: &World) -> Result<(), EngineError> {
         }
         other => other,
     }
+}
+
+/// Reads what would be carried of a world's files now.
+///
+/// # Errors
+/// `State`: one cannot be read.
+pub fn current(world: &World) -> Result<CarriedFiles, EngineError> {
+    files::read(world)
+}
+
+/// As [`current`], of a configuration in a folder; `files` are those that were read.
+///
+/// # Errors
+/// `State`: one cannot be read.
+pub fn current_files(folder: &Path, files: &[PathBuf]) -> Result<Vec<CarriedFile>, EngineError> {
+    files::read_of(folder, files)
 }
 
 fn try_store(world: &World) -> Result<(), EngineError> {
@@ -144,7 +164,7 @@ fn may_not_write(error: &RepoError) -> bool {
             source.kind(),
             std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied
         ),
-        RepoError::Store { operation, source: StoreError::Refused { .. }, .. } => *operation == "write",
+        RepoError::Store { operation, source, .. } => *operation == "write" && source.is_refusal(),
         _ => false,
     }
 }

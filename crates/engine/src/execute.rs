@@ -7,9 +7,11 @@
 
 mod actions;
 mod copy;
+mod edit;
 mod failover;
 mod repair;
 mod rescue;
+pub(crate) mod rotate;
 pub(crate) mod tables;
 mod together;
 
@@ -22,10 +24,12 @@ use muster_types::{
     Explain, Kind,
     backup::RunId,
     event::{ErrorNote, Event, RunOutcome, StepOutcome, What},
-    plan::{Action, Holder, Plan, Step, Verb},
+    plan::{Action, Holder, Plan, Step, Takeover, Verb},
     report::{RunReport, StepState},
+    rotation::RotationPart,
 };
 
+pub use self::rotate::{give, rotating};
 use self::together::Gate;
 use crate::{
     EngineError, carry, fold,
@@ -160,6 +164,7 @@ fn finished(world: &World, record: &fold::RunRecord) -> Result<BTreeSet<String>,
         .filter(|(step, _)| match &step.action {
             // What was looked at or started before may have changed since.
             Action::Check { .. } | Action::StartService { .. } | Action::Unseal { .. } => false,
+            Action::Rotate { secret, .. } => rotate::is_over(record, secret),
             // Once the rows are kept, the earlier state is not needed any more.
             _ if record.plan.verb == Verb::Rescue => is_found,
             Action::StopService { .. } | Action::CheckSpace { .. } => all_swapped,
@@ -167,6 +172,7 @@ fn finished(world: &World, record: &fold::RunRecord) -> Result<BTreeSet<String>,
             | Action::Load { component, .. }
             | Action::VerifyRestored { component, .. }
             | Action::FetchWal { component, .. }
+            | Action::EditFiles { component, .. }
             | Action::CheckPlace { component, .. }
             | Action::CheckUnused { component } => is_swapped(component),
             _ => true,
@@ -185,6 +191,7 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
             | Action::Unseal { component }
             | Action::TakeOver { component, .. }
             | Action::StartAnew { component, .. }
+            | Action::EmptyCache { component, .. }
             | Action::Fence { component, .. }
             | Action::Promote { component, .. }
             | Action::PromoteReplica { component, .. } => {
@@ -197,6 +204,12 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
             }
             Action::StopService { service } | Action::StartService { service, .. } => {
                 want(format!("service-{service}"), true);
+            }
+            Action::Rotate { secret, part } => {
+                want(format!("secret-{secret}"), true);
+                if let RotationPart::Restart { service, .. } = part {
+                    want(format!("service-{service}"), true);
+                }
             }
             // Beside a backup, but neither beside another rescue nor beside a restore.
             Action::InsertRows { component, .. }
@@ -212,6 +225,7 @@ fn acquire_locks(world: &World, run: &RunId, plan: &Plan) -> Result<Vec<Lock>, E
                 want("repository".into(), true);
             }
             Action::RestoreBeside { .. }
+            | Action::EditFiles { .. }
             | Action::SetPin { .. }
             | Action::CopyTo { .. }
             | Action::ThinCopy { .. } => want("repository".into(), false),
@@ -297,7 +311,7 @@ impl Executor<'_> {
             // Between two swaps the platform is a mixture: nobody stops it there.
             let is_between = has_swapped && self.plan.steps[index..].iter().any(is_swap);
             let result = self.run_step(step, !is_between && !step.always)?;
-            has_swapped |= is_swap(step) && (result.is_ok() || self.is_stuck(step));
+            has_swapped |= is_swap(step) && (result.is_ok() || self.is_stuck(step) || is_by_command(step));
             if let Err(kind) = result {
                 failed_groups.insert(&step.group);
                 is_interrupted |= kind == Kind::Interrupted || self.observer.is_cancelled();
@@ -400,6 +414,11 @@ impl Executor<'_> {
 
 fn is_swap(step: &Step) -> bool {
     matches!(step.action, Action::Swap { .. } | Action::TakeOver { .. })
+}
+
+/// What a command of the user's has done before it failed, nobody knows: services do not start on it.
+fn is_by_command(step: &Step) -> bool {
+    matches!(step.action, Action::TakeOver { how: Takeover::Command, .. })
 }
 
 fn skipped(step: &Step) -> What {

@@ -11,13 +11,15 @@ use std::collections::BTreeSet;
 use muster_types::{
     Timestamp,
     backup::{BackupId, RunId},
-    event::{Event, ProcessMark, RunOutcome, StepOutcome, What},
+    edits::FilesEdited,
+    event::{Event, ProcessMark, RunOutcome, What},
     facts::{ProofFact, ProofOutcome},
     failover::Failover,
     objective::{ObjectiveKind, ObjectiveRow, Verdict},
     plan::{Action, KeptData, Plan, Verb},
     report::{RunReport, StepReport, StepState},
     rescue::Rescue,
+    rotation::Rotated,
 };
 
 pub use measured::measured;
@@ -94,9 +96,11 @@ fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> Ru
         replays: Vec::new(),
         rescue: None,
         tables: None,
+        edits: Vec::new(),
         failover: None,
         repair: None,
         quarantine: None,
+        rotated: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
         notes: plan.notes.clone(),
@@ -104,6 +108,12 @@ fn begin(event: &Event, plan: &Plan, operator: &str, process: ProcessMark) -> Ru
         runbook: plan.script.as_deref().map(script::report),
     };
     RunRecord { report, plan: plan.clone(), process }
+}
+
+/// A resumed run edits again: the last time counts.
+fn take_edits(report: &mut RunReport, edited: &FilesEdited) {
+    report.edits.retain(|one| one.component != edited.component);
+    report.edits.push(edited.clone());
 }
 
 fn apply(record: &mut RunRecord, event: &Event) {
@@ -125,11 +135,7 @@ fn apply(record: &mut RunRecord, event: &Event) {
         What::StepResult { step, outcome, seconds, summary, error } => {
             if let Some(index) = find(&mut report.steps, step) {
                 let step = &mut report.steps[index];
-                step.state = match outcome {
-                    StepOutcome::Done => StepState::Done,
-                    StepOutcome::Failed => StepState::Failed,
-                    StepOutcome::Skipped => StepState::Skipped,
-                };
+                step.state = (*outcome).into();
                 step.seconds = Some(*seconds);
                 step.summary.clone_from(summary);
                 step.error.clone_from(error);
@@ -153,9 +159,11 @@ fn apply(record: &mut RunRecord, event: &Event) {
             }
         }
         What::TablesReplaced { done } => report.tables = Some((**done).clone()),
+        What::FilesEdited { edited } => take_edits(report, edited),
         What::Fenced { .. } | What::Promoted { .. } | What::ReplicaPromoted { .. } => {
             failover(report.failover.get_or_insert_default(), &event.what);
         }
+        What::Rotated { rotated: one } => rotated(&mut report.rotated, one),
         What::Repair { what } => report.repair.get_or_insert_default().take(what),
         What::Quarantined { done } => report.quarantine = Some((**done).clone()),
         What::Script { what } => script::apply(report, event.at, what),
@@ -175,6 +183,12 @@ fn apply(record: &mut RunRecord, event: &Event) {
         | What::DataKept { .. }
         | What::KeptDataReleased { .. } => {}
     }
+}
+
+/// Adds a secret; a run that died after it had said so says it again.
+fn rotated(all: &mut Vec<Rotated>, one: &Rotated) {
+    all.retain(|known| known.secret != one.secret);
+    all.push(one.clone());
 }
 
 /// Adds what happened to the servers of a cluster.

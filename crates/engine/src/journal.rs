@@ -178,7 +178,8 @@ pub(crate) fn first_misfit(entries: &[Entry]) -> Option<i64> {
     misfit_after("", 1, entries)
 }
 
-fn misfit_after(before: &str, first: i64, entries: &[Entry]) -> Option<i64> {
+/// As [`first_misfit`], from entry `first` on, behind the one with the hash `before`.
+pub(crate) fn misfit_after(before: &str, first: i64, entries: &[Entry]) -> Option<i64> {
     let (mut previous, mut expected) = (before.to_owned(), first);
     for one in entries {
         let is_fit = one.sequence == expected && chain(&previous, one.sequence, &one.entry) == one.hash;

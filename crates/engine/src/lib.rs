@@ -6,11 +6,15 @@
 //! The engine never decides what to do (that is `muster-plan`), never parses arguments, and never asks what kind a
 //! component is (that is `muster-drivers`).
 
+pub mod buckets;
 pub mod carry;
+pub mod edits;
 mod error;
 pub mod execute;
+pub mod export;
 pub mod fold;
 pub mod journal;
+pub mod kit;
 pub mod lock;
 mod places;
 pub mod process;

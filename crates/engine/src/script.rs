@@ -13,19 +13,27 @@
 //! It never does a step whose effect may have happened already without a probe or a person having said so.
 //! Read next: `recover` for what a crash leaves, `deeds` for what each step does.
 
+mod block;
+mod change;
 mod deeds;
+mod dns;
 mod evidence;
 mod group;
+mod investigate;
 mod journaled;
+mod log_level;
 mod memory;
+mod network;
 mod operator;
 mod personal;
 mod recover;
+mod revise;
 mod services;
 mod undo;
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -79,6 +87,8 @@ pub struct Site<'a> {
     pub services: &'a BTreeMap<String, Box<dyn ServiceDriver>>,
     /// The program and arguments that keep a command; a folder is added.
     pub keeper: Vec<String>,
+    /// From which address somebody works on this host, where that is known.
+    pub session: Option<IpAddr>,
     /// The configuration's secrets.
     pub mask: Mask,
 }

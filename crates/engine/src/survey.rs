@@ -98,7 +98,7 @@ pub fn copies(
 }
 
 /// An error with its causes, in one line.
-fn describe(error: &RepoError) -> String {
+pub(crate) fn describe(error: &RepoError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

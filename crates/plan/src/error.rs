@@ -96,6 +96,30 @@ pub enum PlanError {
         /// What to do.
         hint: String,
     },
+    /// A cache whose server is away.
+    #[error("the server of `{component}` does not answer: it cannot be emptied")]
+    CannotEmpty {
+        /// The component.
+        component: String,
+    },
+    /// A component of kind `command` that nothing puts in place.
+    #[error("`{component}` has no `restore` command: nothing can put its backup in place")]
+    NoRestoreCommand {
+        /// The component.
+        component: String,
+    },
+    /// A secret cannot be rotated as it stands.
+    #[error("`{secret}` cannot be rotated: {why}")]
+    CannotRotate {
+        /// The secret.
+        secret: String,
+        /// Why.
+        why: String,
+        /// What to do.
+        hint: String,
+        /// The family.
+        kind: Kind,
+    },
     /// The backup does not fit the target's shape.
     #[error("backup {backup} holds {found} paths, but `{component}` has {expected}")]
     OtherShape {
@@ -293,6 +317,7 @@ impl Explain for PlanError {
             | Self::InUse { .. }
             | Self::RowsOfDump { .. }
             | Self::CannotTakeOver { .. }
+            | Self::CannotEmpty { .. }
             | Self::NotAStandby { .. }
             | Self::TwoPrimaries { .. }
             | Self::NoOldPrimary { .. }
@@ -303,7 +328,8 @@ impl Explain for PlanError {
             | Self::GivesUp { .. }
             | Self::Compromised { .. }
             | Self::OtherShape { .. } => Kind::Conflict,
-            Self::NoPlace { .. } => Kind::Config,
+            Self::NoPlace { .. } | Self::NoRestoreCommand { .. } => Kind::Config,
+            Self::CannotRotate { kind, .. } => *kind,
         }
     }
 
@@ -351,7 +377,13 @@ impl Explain for PlanError {
                 "take the rows from it by hand: `muster restore {component} --to {backup} --into FOLDER`, then \
                  `pg_restore --data-only --table TABLE` into a database of its own"
             ),
-            Self::CannotTakeOver { hint, .. } => hint.clone(),
+            Self::CannotTakeOver { hint, .. } | Self::CannotRotate { hint, .. } => hint.clone(),
+            Self::CannotEmpty { .. } => {
+                "start it; or name its `service` and its `data_dir` on this host, and its files are removed while it is stopped".into()
+            }
+            Self::NoRestoreCommand { component } => format!(
+                "add `restore: {{command: …}}` to it, or get its files: `muster restore {component} --into FOLDER`"
+            ),
             Self::OtherShape { .. } => "restore it elsewhere with `--into PATH`".into(),
             Self::UnknownMember { .. }
             | Self::NotAStandby { .. }

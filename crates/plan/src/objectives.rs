@@ -27,7 +27,8 @@ pub struct EffectiveObjective {
 /// A target that neither the component nor the platform gives is left out; `config check` refuses such a file.
 pub fn objectives(platform: &Platform) -> Vec<EffectiveObjective> {
     let mut rows = Vec::new();
-    for (name, component) in &platform.components {
+    // What is made anew has nothing that could be lost or restored.
+    for (name, component) in platform.components.iter().filter(|(_, one)| !one.is_disposable()) {
         let own = component.common().objectives.unwrap_or_default();
         let priority = own.priority.or(platform.objectives.priority);
         let mut add = |class: Option<&str>, kind, target: Option<Target>| {

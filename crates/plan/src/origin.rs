@@ -57,7 +57,12 @@ pub(crate) fn title_of_load(backup: &Backup, into: &Path) -> String {
 
 /// Tells whether a backup takes the place of all that a running server holds: it has no place beside it there.
 pub(crate) fn is_taken_over(backup: &Backup) -> bool {
-    backup.record.identity.kind == "vault" || is_applied(backup)
+    backup.record.identity.kind == "vault" || is_applied(backup) || is_by_command(backup)
+}
+
+/// Tells whether a backup is put in place by the user's own command.
+pub(crate) fn is_by_command(backup: &Backup) -> bool {
+    backup.record.identity.kind == "command"
 }
 
 /// Tells whether a backup is of objects that a running cluster takes one by one.

@@ -22,7 +22,7 @@ use crate::{
     PlanError, RecoveryTarget,
     choose::{backups_of, standing},
     objectives::objectives,
-    origin::is_taken_over,
+    origin::{is_by_command, is_taken_over},
     reach::{LogTarget, Way, choose_way, has_log, stretches, way},
     scope::Scope,
 };
@@ -91,7 +91,7 @@ fn state(way: &Way<'_>, given_up_seconds: Option<f64>) -> PointState {
 
 /// The oldest state of those that cannot move; of those that can where there is no other.
 fn moment(facts: &Facts, own: &[Way<'_>]) -> Option<Timestamp> {
-    let is_data = |way: &&Way<'_>| !is_taken_over(way.backup);
+    let is_data = |way: &&Way<'_>| !is_taken_over(way.backup) || is_by_command(way.backup);
     let moves = |way: &&Way<'_>| has_log(facts, &way.backup.record.identity.component);
     let fixed = own.iter().filter(is_data).filter(|way| !moves(way)).map(|way| way.state_at).min();
     fixed.or_else(|| own.iter().filter(is_data).map(|way| way.state_at).min())
@@ -106,7 +106,7 @@ fn towards<'a>(
     timeline: Option<u32>,
     moment: Timestamp,
 ) -> Result<Way<'a>, PlanError> {
-    if is_taken_over(own.backup) {
+    if is_taken_over(own.backup) && !is_by_command(own.backup) {
         return Ok(own.clone());
     }
     let limit = match target {

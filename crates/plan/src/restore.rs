@@ -13,6 +13,8 @@
 //! It never reads anything: facts come from the survey. Read next: `restore/layout.rs` for where things go.
 
 mod anew;
+mod commands;
+mod edits;
 mod layout;
 mod room;
 mod takeover;
@@ -31,7 +33,7 @@ use muster_types::{
 };
 
 pub(crate) use self::layout::{Beside, beside};
-pub use self::{anew::plan_anew, layout::targets_into};
+pub use self::{anew::plan_anew, edits::Edits, layout::targets_into};
 use self::{
     layout::Layout,
     room::{room, space},
@@ -88,6 +90,8 @@ pub struct RestoreOptions {
     pub failed_at: Option<Timestamp>,
     /// Along which timeline of a cluster. Default: the one that it was on at the time of the target.
     pub timeline: Option<u32>,
+    /// Whether restored files are edited for this host; only in place.
+    pub edits: Edits,
 }
 
 /// Plans the restore of the components in `facts.components`, all to the same target, as one run.
@@ -127,7 +131,7 @@ pub fn plan_together(
     let mut steps = Vec::new();
     match &options.destination {
         Destination::InPlace => {
-            in_place(scope, facts, &pairs, &options.target, &mut steps, &mut notes)?;
+            in_place(scope, facts, &pairs, options, &mut steps, &mut notes)?;
         }
         Destination::Into { targets, is_empty, absent } => {
             if !is_empty && !options.replace {
@@ -234,10 +238,11 @@ fn in_place(
     scope: Scope<'_>,
     facts: &Facts,
     pairs: &[Pair<'_>],
-    target: &RecoveryTarget,
+    options: &RestoreOptions,
     steps: &mut Vec<Step>,
     notes: &mut Vec<String>,
 ) -> Result<(), PlanError> {
+    let target = &options.target;
     let services = users(scope, pairs);
     let takeovers = takeover::takeovers(scope, facts, pairs, target)?;
     notes.extend(takeovers.iter().flat_map(|one| one.notes.clone()));
@@ -268,7 +273,9 @@ fn in_place(
     for pair in pairs.iter().filter(is_beside) {
         let absent = pair.component.beside.iter().filter(|place| place.is_absent);
         let absent: Vec<PathBuf> = absent.map(|place| place.path.clone()).collect();
-        steps.extend(fill(scope, pair, &pair.layout_in_place(scope)?, &absent));
+        let layout = pair.layout_in_place(scope)?;
+        steps.extend(fill(scope, pair, &layout, &absent));
+        steps.extend(edits::step_of(scope, pair, &layout, &options.edits, notes));
     }
     for pair in pairs.iter().filter(is_beside) {
         steps.push(swap(pair, pair.layout_in_place(scope)?));

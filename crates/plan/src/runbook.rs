@@ -10,6 +10,7 @@
 //! Read next: `native` for the steps that Muster does itself, `steps` for fences and lists, `template` for `{{ … }}`;
 //! `walk` for what comes next while it runs.
 
+mod blocks;
 mod cycle;
 mod evidence;
 mod fault;
@@ -22,6 +23,7 @@ mod section;
 mod steps;
 mod template;
 mod walk;
+mod way;
 
 use muster_types::Span;
 use serde::Serialize;
@@ -30,7 +32,8 @@ pub use crate::command::Class;
 use crate::document;
 pub use cycle::find_cycle;
 pub use fault::{Fault, RunbookError};
-pub use native::Native;
+pub(crate) use native::REVISED;
+pub use native::{Barrier, ChangeStep, ChangeTool, ClusterStep, ClusterWork, DataStep, IncidentStep, Native};
 pub use plan::{RunScope, plan};
 pub use section::fits;
 pub use walk::{Walk, key_of};
@@ -130,6 +133,8 @@ pub struct Step {
     pub probe: Option<String>,
     /// What undoes it when the run fails or is stopped.
     pub undo: Option<Box<Step>>,
+    /// That comes at the end of the run in any case: the step is meant for its time only.
+    pub is_temporary: bool,
     /// It exports evidence.
     pub is_evidence: bool,
     /// What is done.
@@ -253,11 +258,21 @@ pub fn load(bytes: &[u8]) -> Result<Runbook, RunbookError> {
     let runbook = steps::read(&document, front, &mut faults);
     template::check(&runbook, &document, &mut faults);
     evidence::check(&runbook, &document, &mut faults);
+    blocks::check(&runbook, &document, &mut faults);
     if faults.is_empty() {
         return Ok(runbook);
     }
     faults.sort_by_key(|one: &Fault| (one.line, one.column));
     Err(RunbookError { faults })
+}
+
+/// Returns the lines of steps that end something before evidence of it was exported; for runbooks of a security incident.
+///
+/// Other faults of the file are not looked at: what cannot be read as a step is passed over.
+pub(crate) fn ends_before_evidence(document: &document::Document) -> Vec<usize> {
+    let mut faults = Vec::new();
+    let front = front::read(document, &mut faults);
+    evidence::early_lines(&steps::read(document, front, &mut faults))
 }
 
 #[cfg(test)]

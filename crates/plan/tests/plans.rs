@@ -17,6 +17,8 @@ mod point;
 mod reach;
 #[path = "plans/rescue.rs"]
 mod rescue;
+#[path = "plans/rotate.rs"]
+mod rotate;
 #[path = "plans/tables.rs"]
 mod tables;
 #[path = "plans/takeovers.rs"]
@@ -26,7 +28,7 @@ use std::path::PathBuf;
 
 use muster_plan::{
     PlanError, RecoveryTarget, Scope, choose, prune,
-    restore::{Destination, RestoreOptions, plan},
+    restore::{Destination, Edits, RestoreOptions, plan},
     retention::retention,
     status, undo,
 };
@@ -91,6 +93,7 @@ fn backup(component: &str, id: &str, at: &str) -> Backup {
             damage: Vec::new(),
             fingerprint: format!("mark-{at}"),
             paths: vec![path.into()],
+            git: Vec::new(),
             size_bytes: 1_000,
             muster: "0.1.0".into(),
         },
@@ -151,6 +154,7 @@ fn in_place(target: RecoveryTarget) -> RestoreOptions {
         replace: false,
         failed_at: None,
         timeline: None,
+        edits: Edits::default(),
     }
 }
 

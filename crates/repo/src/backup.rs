@@ -27,7 +27,6 @@ use crate::{
     repo::{BackupHeader, Repo, engine},
     source::{Source, SourceError},
     storage::Storage,
-    temporary,
 };
 
 impl Repo {
@@ -45,11 +44,7 @@ impl Repo {
     ) -> Result<Backup, RepoError> {
         let _lock = Lock::shared(self.path())?;
         let (storage, opened) = self.opened()?;
-        temporary::remove_stale(self.path()).map_err(|source| RepoError::Io {
-            operation: "remove what a killed backup left in",
-            path: self.path().shown(),
-            source,
-        })?;
+        self.path().remove_leftovers()?;
         let archive = Archive { opened: &opened, storage: &storage, cipher: &self.unlocked()?.cipher };
         let pin = header.pin;
         let mut made = None;
@@ -110,6 +105,7 @@ fn complete(header: BackupHeader, source: &dyn Source) -> Result<BackupRecord, S
         damage: summary.damage,
         fingerprint: summary.fingerprint,
         paths: source.paths(),
+        git: source.checkouts(),
         size_bytes: summary.size_bytes,
         muster: header.muster,
     })

@@ -140,8 +140,7 @@ impl Repo {
             if is_new {
                 target.create()?;
             }
-            let fail = |source| RepoError::Io { operation: "tidy up", path: target.shown(), source };
-            temporary::remove_stale(&target).map_err(fail)?;
+            target.remove_leftovers()?;
         }
         job.run()?;
         let mut stats = job.stats.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -104,7 +104,7 @@ pub enum RepoError {
         #[source]
         source: std::io::Error,
     },
-    /// Object storage did not do what was asked.
+    /// Object storage, or another host, did not do what was asked.
     #[error("cannot {operation} {object}")]
     Store {
         /// What was tried.
@@ -161,7 +161,9 @@ impl Explain for RepoError {
 
     fn hint(&self) -> Option<Hint> {
         let text = match self {
-            Self::UnsupportedLocation(_) => "give a local folder, or `s3://bucket/prefix`",
+            Self::UnsupportedLocation(_) => {
+                "give a local folder, `s3://bucket/prefix`, `gs://bucket/prefix`, `azblob://container/prefix` or `sftp://user@host/path`"
+            }
             Self::NoRepository(_) => "check the location or create it with `muster init`",
             Self::NotEmpty(_) | Self::Exists(_) => "choose an empty or new folder or prefix",
             Self::OtherRepository(_) => "give the copy a folder or prefix of its own",

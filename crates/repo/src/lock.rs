@@ -5,7 +5,9 @@
 //! cannot have it is told at once.
 //!
 //! It is no lock between hosts, and other programs do not know it; `free_space` says what follows from that. Locks in
-//! object storage hold between hosts too: `s3/lock.rs`.
+//! object storage and on another host hold between hosts too: `lock/distant.rs`.
+
+mod distant;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -13,11 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    error::RepoError,
-    place::Root,
-    s3::{RemoteLock, StoreError},
-};
+pub(crate) use self::distant::{DistantLock, FOLDER, confirm};
+use crate::{error::RepoError, place::Root};
 
 /// Held until it is dropped.
 pub(crate) struct Lock(Held);
@@ -25,7 +24,7 @@ pub(crate) struct Lock(Held);
 enum Held {
     Nothing,
     File { _file: File },
-    Remote { _lock: RemoteLock },
+    Remote { _lock: DistantLock },
 }
 
 impl Lock {
@@ -34,10 +33,8 @@ impl Lock {
     pub(crate) fn shared(root: &Root) -> Result<Self, RepoError> {
         match root.lock_remotely(false) {
             Some(Ok(lock)) => return Ok(Self(Held::Remote { _lock: lock })),
-            Some(Err(RepoError::Store {
-                operation: "write", source: StoreError::Refused { code }, ..
-            })) => {
-                log::warn!("{} is read without a lock: it may not be written ({code})", root.title());
+            Some(Err(RepoError::Store { operation: "write", source, .. })) if source.is_refusal() => {
+                log::warn!("{} is read without a lock: it may not be written ({source})", root.title());
                 return Ok(Self(Held::Nothing));
             }
             Some(Err(error)) => return Err(error),

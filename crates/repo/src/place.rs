@@ -1,27 +1,31 @@
-//! Where the files of a repository lie: a local folder or object storage, behind one small interface.
+//! Where the files of a repository lie: a local folder, object storage or another host, behind one small interface.
 //!
 //! ```text
 //! backup, restore, verify, prune, keys, pins ─► storage.rs, layout.rs, chunks.rs ─► Place ─┬► place/local.rs: a folder
-//!                                                                                         └► s3.rs: a bucket
+//!                                                                                         ├► s3.rs: a bucket
+//!                                                                                         └► sftp.rs: another host
 //! ```
 //! In: names relative to the repository, with `/` between their parts: `data/ab/abcd…`, `muster/pins/…`. Out: their
 //! content, or a [`Fault`] that tells what is missing from what could not be asked.
 //!
 //! No place ever shows a half-written file under its name, and none takes what it cannot ask for what is not there.
-//! Read next: `place/local.rs`, `s3.rs`.
+//! Where the file system has no locks that all who use it see, the place is [`Distant`] too: locks are files then.
+//! Read next: `place/local.rs`, `s3.rs`, `sftp.rs`, `lock/distant.rs`.
 
 mod local;
 
-use std::{fmt::Debug, io, path::Path, sync::Arc};
+use std::{
+    fmt::Debug,
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 
 pub(crate) use self::local::LocalFolder;
-use crate::{
-    error::RepoError,
-    location::Location,
-    s3::{RemoteLock, S3},
-};
+use crate::{error::RepoError, location::Location, lock::DistantLock, s3::S3, sftp::Sftp};
 
 /// A file that was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,11 @@ pub(crate) trait Place: Debug + Send + Sync {
         None
     }
 
+    /// Tells whether there are folders: then one that lacks is not the same as an empty one.
+    fn has_folders(&self) -> bool {
+        false
+    }
+
     /// Returns the names right in the repository. A place that does not exist yet has none.
     fn top(&self) -> Result<Vec<String>, RepoError>;
 
@@ -88,7 +97,17 @@ pub(crate) trait Place: Debug + Send + Sync {
     fn read(&self, name: &str) -> Result<Vec<u8>, Fault>;
 
     /// Reads exactly `content.len()` bytes from `offset` on.
-    fn read_range(&self, name: &str, offset: u64, content: &mut [u8]) -> Result<(), Fault>;
+    fn read_range(&self, name: &str, offset: u64, content: &mut [u8]) -> Result<(), Fault> {
+        if content.is_empty() {
+            return Ok(());
+        }
+        let found = self.read_up_to(name, offset, content.len() as u64)?;
+        if found.len() != content.len() {
+            return Err(Fault::Short);
+        }
+        content.copy_from_slice(&found);
+        Ok(())
+    }
 
     /// Reads at most `length` bytes from `offset` on: fewer at the end of the file, and [`Fault::Short`] behind it.
     fn read_up_to(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Fault>;
@@ -116,6 +135,28 @@ pub(crate) trait Place: Debug + Send + Sync {
     fn parallel(&self) -> usize {
         1
     }
+
+    /// Removes what writers left that are certainly dead, and returns how many files that were.
+    fn remove_leftovers(&self) -> Result<usize, RepoError> {
+        Ok(0)
+    }
+}
+
+/// A place without locks of its own that several hosts may use: files stand for locks in it.
+///
+/// How old a file is tells the clock of the place alone: nobody compares the clocks of hosts.
+pub(crate) trait Distant: Place {
+    /// Lists the files of a folder with how long ago each was written; `None` where the place does not tell.
+    fn ages(&self, folder: &str) -> Result<Vec<(Listed, Option<SignedDuration>)>, RepoError>;
+
+    /// Returns how long ago a file was written; `None` when the place does not tell.
+    fn age(&self, name: &str) -> Result<Option<SignedDuration>, Fault>;
+
+    /// Removes a file if that is quickly done.
+    fn remove_hastily(&self, name: &str) -> Result<(), Fault>;
+
+    /// Names of the locks that this process holds there.
+    fn own_locks(&self) -> &Mutex<Vec<String>>;
 }
 
 /// A place that all parts of an open repository share.
@@ -124,7 +165,7 @@ pub(crate) trait Place: Debug + Send + Sync {
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
     place: Arc<dyn Place>,
-    remote: Option<Arc<S3>>,
+    distant: Option<Arc<dyn Distant>>,
 }
 
 impl Root {
@@ -132,21 +173,23 @@ impl Root {
     pub(crate) fn open(location: &Location) -> Result<Self, RepoError> {
         match location {
             Location::Local(folder) => Ok(Self::local(folder)),
-            Location::S3(location) => {
-                let remote = Arc::new(S3::new(location)?);
-                Ok(Self { place: remote.clone(), remote: Some(remote) })
-            }
+            Location::S3(location) => Ok(Self::distant(Arc::new(S3::new(location)?))),
+            Location::Sftp(location) => Ok(Self::distant(Arc::new(Sftp::new(location)))),
         }
+    }
+
+    fn distant(place: Arc<dyn Distant>) -> Self {
+        Self { place: place.clone(), distant: Some(place) }
     }
 
     /// Makes the place of a local folder.
     pub(crate) fn local(folder: &Path) -> Self {
-        Self { place: Arc::new(LocalFolder::new(folder.to_owned())), remote: None }
+        Self { place: Arc::new(LocalFolder::new(folder.to_owned())), distant: None }
     }
 
     /// Takes a lock that lies in the place; `None` where the file system itself has locks.
-    pub(crate) fn lock_remotely(&self, is_exclusive: bool) -> Option<Result<RemoteLock, RepoError>> {
-        self.remote.as_ref().map(|remote| RemoteLock::acquire(remote, is_exclusive))
+    pub(crate) fn lock_remotely(&self, is_exclusive: bool) -> Option<Result<DistantLock, RepoError>> {
+        self.distant.as_ref().map(|place| DistantLock::acquire(place, is_exclusive))
     }
 
     /// Returns the location as errors show it.

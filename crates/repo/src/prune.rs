@@ -10,7 +10,7 @@
 //!
 //! Nothing here chooses what to forget, and nothing is removed when one snapshot cannot be read.
 
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use muster_types::backup::BackupId;
 use rustic_core::{
@@ -184,10 +184,11 @@ fn refuse_foreign_locks(root: &Root) -> Result<(), RepoError> {
 
 /// The engine only logs a folder that it cannot list, and then takes every chunk for unneeded. So it is counted here.
 fn check_listing<S: Open>(root: &Root, opened: &Repository<S>) -> Result<(), RepoError> {
-    if let Some(folder) = root.folder() {
-        // A list of a folder that is gone is empty, and then nothing would be needed.
-        let path = folder.join(FileType::Snapshot.dirname());
-        fs::metadata(&path).map_err(|source| RepoError::Io { operation: "read", path, source })?;
+    let folder = FileType::Snapshot.dirname();
+    // A list of a folder that is gone is empty, and then nothing would be needed.
+    if root.has_folders() && !root.top()?.iter().any(|name| name == folder) {
+        let (path, source) = (root.shown().join(folder), io::ErrorKind::NotFound.into());
+        return Err(RepoError::Io { operation: "read", path, source });
     }
     let count = ids_in(root, FileType::Snapshot.dirname())?.len();
     let corrupt = |message| RepoError::Corrupt { object: "the list of snapshots".into(), message };

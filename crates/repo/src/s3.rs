@@ -1,57 +1,50 @@
-//! A repository in object storage: a prefix in a bucket, asked over S3's interface.
+//! A repository in object storage: a prefix in a bucket, asked over S3's interface or, as a container, over Azure's.
 //!
 //! ```text
-//! Place ─► S3: name → key, repeat what may pass ─► sign.rs ─► answer.rs ─► server
-//!                         ▲                                       │
-//!                         └── error.rs: what does it mean? ◄──────┘
+//! Place ─► S3: name → key, repeat what may pass ─► sign.rs, azure.rs ─► answer.rs ─► server
+//!                         ▲                                                 │
+//!                         └── error.rs: what does it mean? ◄────────────────┘
 //! ```
 //! In: names and contents. Out: contents, or errors that name what to do. A request that fails for a passing reason is
 //! repeated with growing pauses for as long as the location's patience lasts; then that is an error.
 //!
 //! An object appears whole or not at all: each is sent in one request, with its hash. Nothing here takes an answer that
-//! it does not understand for "not there". Read next: `s3/objects.rs`, `s3/answer.rs`, `s3/error.rs`, `s3/lock.rs`.
+//! it does not understand for "not there". Read next: `s3/objects.rs`, `s3/answer.rs`, `s3/error.rs`, `lock/distant.rs`.
 
 mod answer;
+mod azure;
+mod bucket;
 mod error;
-mod lock;
 mod objects;
-mod pace;
+pub(crate) mod pace;
 mod sign;
 mod xml;
 
-use std::{
-    fmt,
-    sync::Mutex,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Mutex, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use ureq::Agent;
 
 pub use self::error::StoreError;
-pub(crate) use self::lock::RemoteLock;
+pub(crate) use self::pace::Pace;
 use self::{
     answer::{Answer, Content, Request},
+    azure::Azure,
     error::Verdict,
-    pace::Pace,
     sign::Signable,
 };
 use crate::{
     error::RepoError,
-    location::{Credentials, S3Location},
+    location::{Credentials, Provider, S3Location},
     place::Fault,
+    tries::{Ended, Tries},
     unlock::hex_hash,
 };
 
-/// The first pause before a request is repeated, and the longest.
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Between two looks whether to stop.
-const TICK: Duration = Duration::from_millis(100);
 /// Requests that run at the same time: enough to hide 100 ms of latency, few enough for memory and for the server.
 const PARALLEL: usize = 8;
 
@@ -59,12 +52,14 @@ const PARALLEL: usize = 8;
 pub(crate) struct S3 {
     location: S3Location,
     credentials: Credentials,
+    /// Who asks Azure; `None`: the language is that of S3.
+    azure: Option<Azure>,
     agent: Agent,
     /// `http` or `https`.
     scheme: String,
     /// With a port where it is not the scheme's own.
     host: String,
-    /// What stands before the key in the path: `/`, or `/bucket/`.
+    /// What stands before the key in the path: `/` or `/bucket/`; at Azure `/container/` or `/account/container/`.
     base: String,
     /// Added to this host's time; other than 0 only in tests.
     skew_seconds: i64,
@@ -88,6 +83,7 @@ struct Question<'a> {
     query: String,
     range: Option<(u64, u64)>,
     content: Content<'a>,
+    storage_class: Option<&'a str>,
     patience: Duration,
 }
 
@@ -128,21 +124,28 @@ impl From<Refusal> for Fault {
 impl S3 {
     pub(crate) fn new(location: &S3Location) -> Result<Self, RepoError> {
         let fail = |source| RepoError::Store { operation: "use", object: location.to_string(), source };
-        let credentials = location.credentials.clone().ok_or_else(|| fail(StoreError::NoCredentials))?;
-        let default = || format!("https://s3.{}.amazonaws.com", location.region);
+        let is_azure = location.provider == Provider::Azure;
+        let nobody = if is_azure { StoreError::NoAccount } else { StoreError::NoCredentials };
+        let credentials = location.credentials.clone().ok_or_else(|| fail(nobody))?;
+        let azure = is_azure.then(|| Azure::new(&credentials)).transpose().map_err(fail)?;
+        let default = || match location.provider {
+            Provider::Azure => azure::ENDPOINT.to_owned(),
+            _ => format!("https://s3.{}.amazonaws.com", location.region),
+        };
         let endpoint = location.endpoint.clone().unwrap_or_else(default);
         let (scheme, host) =
             parse_endpoint(&endpoint).ok_or_else(|| fail(StoreError::BadEndpoint(endpoint.clone())))?;
         let bucket = &location.bucket;
-        let (host, base) = if location.path_style {
-            (host, format!("/{}/", sign::encode(bucket, false)))
-        } else {
-            (format!("{bucket}.{host}"), "/".to_owned())
+        let (host, base) = match (&azure, location.path_style) {
+            (None, true) => (host, format!("/{}/", sign::encode(bucket, false))),
+            (None, false) => (format!("{bucket}.{host}"), "/".to_owned()),
+            (Some(azure), is_in_path) => azure.place(host, is_in_path, bucket),
         };
         Ok(Self {
             agent: answer::agent(scheme == "https"),
             location: location.clone(),
             credentials,
+            azure,
             scheme,
             host,
             base,
@@ -169,11 +172,21 @@ impl S3 {
 
     fn question<'a>(&self, operation: &'static str, method: &'static str, name: &'a str) -> Question<'a> {
         let (query, patience) = (String::new(), self.location.patience);
-        Question { operation, method, name, query, range: None, content: Content::None, patience }
+        let (range, content, storage_class) = (None, Content::None, None);
+        Question { operation, method, name, query, range, content, storage_class, patience }
     }
 
     /// Asks until there is an answer that will not change, or patience ends.
     fn ask(&self, question: &Question<'_>) -> Result<Answer, Refusal> {
+        self.ask_until(question, &|answer| (200..300).contains(&answer.status))
+    }
+
+    /// As [`Self::ask`], where the caller says which answers it takes.
+    fn ask_until(
+        &self,
+        question: &Question<'_>,
+        is_taken: &dyn Fn(&Answer) -> bool,
+    ) -> Result<Answer, Refusal> {
         let sums = Sums::of(question.content);
         let fail = |source| {
             let object = match question.name {
@@ -182,68 +195,43 @@ impl S3 {
             };
             Refusal::Failed(RepoError::Store { operation: question.operation, object, source })
         };
-        let begun = Instant::now();
-        let mut pause = PAUSE_FIRST;
-        let mut tries = 0;
+        let mut tries = Tries::new(question.patience, self.location.stop);
         loop {
-            tries += 1;
-            let last = match self.try_once(question, &sums) {
+            let last = match self.try_once(question, &sums, is_taken) {
                 Ok(answer) => return Ok(answer),
                 Err(Verdict::Missing) => return Err(Refusal::Missing),
                 Err(Verdict::Short) => return Err(Refusal::Short),
                 Err(Verdict::Final(error)) => return Err(fail(error)),
                 Err(Verdict::Again(last)) => last,
             };
-            let left = question.patience.saturating_sub(begun.elapsed());
-            if left.is_zero() {
-                let seconds = begun.elapsed().as_secs();
-                return Err(fail(StoreError::Unreachable { tries, seconds, last }));
-            }
-            log::debug!("{} {}: {last}; asked again", question.operation, question.name);
-            // Clients that failed together must not come back together.
-            if self.is_stopped_within(pause.mul_f64(0.5 + fastrand::f64() / 2.0).min(left)) {
-                return Err(Refusal::Failed(RepoError::Cancelled));
-            }
-            pause = (pause * 2).min(PAUSE_MAX);
+            tries.again(format_args!("{} {}", question.operation, question.name), last).map_err(|ended| {
+                match ended {
+                    Ended::Patience(error) => fail(error),
+                    Ended::Stopped => Refusal::Failed(RepoError::Cancelled),
+                }
+            })?;
         }
     }
 
-    /// Waits; tells whether a person wants everything to stop.
-    fn is_stopped_within(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
-        loop {
-            if (self.location.stop.0)() {
-                return true;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            thread::sleep(left.min(TICK));
-        }
-    }
-
-    fn try_once(&self, question: &Question<'_>, sums: &Sums) -> Result<Answer, Verdict> {
+    fn try_once(
+        &self,
+        question: &Question<'_>,
+        sums: &Sums,
+        is_taken: &dyn Fn(&Answer) -> bool,
+    ) -> Result<Answer, Verdict> {
         let key = if question.name.is_empty() { String::new() } else { self.key(question.name) };
         let path = format!("{}{}", self.base, sign::encode(&key, true));
         let path =
             if key.is_empty() && path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path };
         let at = self.now();
-        let signable = Signable {
-            method: question.method,
-            path: &path,
-            query: &question.query,
-            host: &self.host,
-            hash: &sums.sha256,
-            at,
-        };
-        let mut headers = sign::headers(&signable, &self.location.region, &self.credentials);
+        let range = question.range.map(|(first, last)| format!("bytes={first}-{last}"));
+        let mut headers = self.prove(question, sums, &path, range.as_deref(), at);
         headers.extend(sums.md5.clone().map(|md5| ("content-md5", md5)));
-        if let Some((first, last)) = question.range {
-            headers.push(("range", format!("bytes={first}-{last}")));
-        }
-        let mark = if question.query.is_empty() { "" } else { "?" };
-        let url = format!("{}://{}{path}{mark}{}", self.scheme, self.host, question.query);
+        headers.extend(range.map(|range| ("range", range)));
+        let query =
+            self.azure.as_ref().map_or_else(|| question.query.clone(), |azure| azure.query(&question.query));
+        let mark = if query.is_empty() { "" } else { "?" };
+        let url = format!("{}://{}{path}{mark}{query}", self.scheme, self.host);
         let request = Request {
             method: question.method,
             url: &url,
@@ -251,11 +239,55 @@ impl S3 {
             content: question.content,
             pace: self.pace.as_ref(),
         };
-        let answer = answer::ask(&self.agent, &request).map_err(error::judge_failure)?;
-        if (200..300).contains(&answer.status) {
+        let answer = answer::ask(&self.agent, &request).map_err(|said| self.judge_failure(said))?;
+        if is_taken(&answer) {
             return Ok(answer);
         }
         Err(error::judge(&answer, &self.location.bucket, at))
+    }
+
+    /// Returns the headers that prove who asks.
+    fn prove(
+        &self,
+        question: &Question<'_>,
+        sums: &Sums,
+        path: &str,
+        range: Option<&str>,
+        at: Timestamp,
+    ) -> Vec<(&'static str, String)> {
+        let Some(azure) = &self.azure else {
+            let signable = Signable {
+                method: question.method,
+                path,
+                query: &question.query,
+                host: &self.host,
+                hash: &sums.sha256,
+                storage_class: question.storage_class,
+                at,
+            };
+            return sign::headers(&signable, &self.location.region, &self.credentials);
+        };
+        let length = match question.content {
+            Content::None => None,
+            Content::Parts(parts) => Some(parts.iter().map(Bytes::len).sum()),
+        };
+        azure.headers(&azure::Signable {
+            method: question.method,
+            path,
+            query: &question.query,
+            length,
+            md5: sums.md5.as_deref(),
+            range,
+            at,
+        })
+    }
+
+    /// Judges a connection that failed.
+    fn judge_failure(&self, said: String) -> Verdict {
+        error::judge_failure(match &self.azure {
+            Some(azure) => azure.explain(said),
+            None => said,
+        })
     }
 
     /// This host's time.
@@ -283,4 +315,4 @@ fn parse_endpoint(endpoint: &str) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

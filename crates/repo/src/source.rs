@@ -8,7 +8,10 @@
 
 use std::{io::Read, path::PathBuf};
 
-use muster_types::{Explain, Timestamp, backup::Witness};
+use muster_types::{
+    Explain, Timestamp,
+    backup::{Checkout, Witness},
+};
 
 /// The size of a file whose end nobody knows before it is read: a stream. What was read is then what it has.
 pub const SIZE_UNKNOWN: u64 = u64::MAX;
@@ -110,6 +113,11 @@ pub trait Source: Send + Sync {
 
     /// Called once, after every entry was read to its end. An error makes the backup fail.
     fn finish(&self) -> Result<SourceSummary, SourceError>;
+
+    /// The git checkouts that the content was read from.
+    fn checkouts(&self) -> Vec<Checkout> {
+        Vec::new()
+    }
 
     /// Where each top-level name (`0`, `1`, …) stood on the source, in order; absolute paths.
     fn paths(&self) -> Vec<PathBuf>;

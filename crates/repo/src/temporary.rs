@@ -4,7 +4,7 @@
 //! this host's name, because a repository may lie on a disk that several hosts share.
 //!
 //! This module never removes a file whose writer may still live: another host's, a living process's, a foreign name.
-//! In object storage there is nothing of the kind. Read next: `place/local.rs`.
+//! In object storage there is nothing of the kind; on another host age decides. Read next: `place/local.rs`, `sftp.rs`.
 
 use std::{
     fs, io,
@@ -13,10 +13,10 @@ use std::{
 
 use rustic_core::repofile::ALL_FILE_TYPES;
 
-use crate::{layout, place::Root, unlock::hex_hash};
+use crate::{layout, unlock::hex_hash};
 
 /// What stands between the final name and the marks of the writer.
-const MARK: &str = ".tmp-";
+pub(crate) const MARK: &str = ".tmp-";
 
 /// Returns a name beside `path` that no other process and no other call uses.
 pub(crate) fn beside(path: &Path, serial: u64) -> PathBuf {
@@ -30,8 +30,7 @@ pub(crate) fn is_temporary(file_name: &str) -> bool {
 }
 
 /// Returns all temporary files of a repository.
-pub(crate) fn find(root: &Root) -> io::Result<Vec<PathBuf>> {
-    let Some(root) = root.folder() else { return Ok(Vec::new()) };
+pub(crate) fn find(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let below = ALL_FILE_TYPES.into_iter().flat_map(layout::folders).map(|folder| root.join(folder));
     for folder in std::iter::once(root.to_owned()).chain(below) {
@@ -63,7 +62,7 @@ fn find_in(folder: &Path, levels: usize, found: &mut Vec<PathBuf>) -> io::Result
 /// Removes the temporary files of this host's dead processes and returns how many there were.
 ///
 /// A number that belongs to a living process again keeps its file for another time.
-pub(crate) fn remove_stale(root: &Root) -> io::Result<usize> {
+pub(crate) fn remove_stale(root: &Path) -> io::Result<usize> {
     let mut removed = 0;
     for path in find(root)?.into_iter().filter(|path| is_stale(path)) {
         match fs::remove_file(path) {
@@ -112,12 +111,12 @@ mod tests {
         for path in kept.iter().chain([&dead]) {
             durable_empty(path);
         }
-        let root = Root::local(folder.path());
-        assert_eq!(remove_stale(&root).unwrap(), 1);
+        let root = folder.path();
+        assert_eq!(remove_stale(root).unwrap(), 1);
         assert!(!dead.exists());
         kept.retain(|path| !path.exists());
         assert_eq!(kept, Vec::<PathBuf>::new());
-        assert_eq!(find(&root).unwrap().len(), 3);
+        assert_eq!(find(root).unwrap().len(), 3);
     }
 
     fn durable_empty(path: &Path) {

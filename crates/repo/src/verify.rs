@@ -147,9 +147,9 @@ fn config_message(error: RepoError) -> Result<String, RepoError> {
 impl Job<'_> {
     fn note_leftovers(&mut self) -> Result<(), RepoError> {
         let fail = |source| RepoError::Io { operation: "list", path: self.root.shown(), source };
-        let folder = self.root.shown();
-        for path in temporary::find(self.root).map_err(fail)? {
-            let name = path.strip_prefix(&folder).unwrap_or(&path).display();
+        let Some(folder) = self.root.folder() else { return Ok(()) };
+        for path in temporary::find(folder).map_err(fail)? {
+            let name = path.strip_prefix(folder).unwrap_or(&path).display();
             let message =
                 "a backup that runs now or was killed left it; the next backup removes it in the second case";
             self.report.notes.push(Finding::new(format!("temporary file {name}"), message));

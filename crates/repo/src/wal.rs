@@ -176,12 +176,12 @@ impl Wal<'_> {
 
     /// Tells whether the repository is where it was: a disk that is not mounted leaves a folder that can be written to.
     fn confirm_there(self) -> Result<(), RepoError> {
-        let Some(root) = self.repo.path().folder() else { return Ok(()) };
-        let path = root.join("config");
-        match std::fs::metadata(&path) {
-            Ok(_) => Ok(()),
-            Err(source) => Err(RepoError::Io { operation: "find the repository by", path, source }),
+        let root = self.repo.path();
+        if !root.has_folders() || root.size("config")?.is_some() {
+            return Ok(());
         }
+        let (path, source) = (root.shown().join("config"), std::io::ErrorKind::NotFound.into());
+        Err(RepoError::Io { operation: "find the repository by", path, source })
     }
 
     /// Removes pieces whose bytes another piece holds. One that is gone already is no error.

@@ -21,8 +21,8 @@ use std::{
 };
 
 use muster_repo::{
-    CopyDepth, CopyOptions, CopyStats, Credentials, Expected, Location, Repo, RepoError, S3Location,
-    Standing, Stop, VerifyDepth,
+    CopyDepth, CopyOptions, CopyStats, Credentials, Expected, Location, Provider, Repo, RepoError,
+    S3Location, Standing, Stop, VerifyDepth,
     wal::{self, Piece},
 };
 use muster_testkit::{
@@ -137,6 +137,7 @@ fn findings(repository: &Path, depth: VerifyDepth) -> Vec<String> {
 
 fn s3(server: &Seaweed, prefix: &str) -> Location {
     Location::S3(S3Location {
+        provider: Provider::S3,
         bucket: BUCKET.into(),
         prefix: prefix.into(),
         endpoint: Some(server.endpoint()),
@@ -150,6 +151,7 @@ fn s3(server: &Seaweed, prefix: &str) -> Location {
         patience: Duration::from_mins(1),
         stop: Stop::default(),
         upload_rate_max: None,
+        storage_class: None,
     })
 }
 

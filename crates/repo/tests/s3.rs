@@ -20,7 +20,8 @@ use std::{
 };
 
 use muster_repo::{
-    Credentials, Expected, Location, Repo, RepoError, S3Location, Stop, StoreError, VerifyDepth, VerifyReport,
+    Credentials, Expected, Location, Provider, Repo, RepoError, S3Location, Stop, StoreError, VerifyDepth,
+    VerifyReport,
 };
 use muster_testkit::{
     Proxy, Seaweed, assert_trees_equal,
@@ -35,6 +36,7 @@ const WHOLE: VerifyDepth = VerifyDepth::ReadData { percent: 100.0 };
 
 fn location(endpoint: &str) -> S3Location {
     S3Location {
+        provider: Provider::S3,
         bucket: BUCKET.into(),
         prefix: PREFIX.into(),
         endpoint: Some(endpoint.into()),
@@ -48,6 +50,7 @@ fn location(endpoint: &str) -> S3Location {
         patience: Duration::from_mins(1),
         stop: Stop::default(),
         upload_rate_max: None,
+        storage_class: None,
     }
 }
 

@@ -11,6 +11,7 @@
 mod controller;
 mod http;
 mod kinds;
+mod nodes;
 mod patch;
 mod route;
 mod store;
@@ -153,6 +154,20 @@ impl Kube {
     /// Returns all objects of a kind in a namespace.
     pub fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
         self.store().list(by_kind(kind), namespace, &store::Selectors::default())
+    }
+
+    /// Adds a node that is ready, and is this instance of a provider.
+    pub fn add_node(&self, name: &str, provider: &str) {
+        self.put(&json!({"kind": "Node", "metadata": {"name": name}, "spec": {"providerID": provider}}));
+    }
+
+    /// Lets the kubelet of a node fall silent: its pods are not ready any more, and do not end.
+    pub fn silence_node(&self, name: &str) {
+        let mut node = self.get("Node", "", name).expect("the node is there");
+        let silent = json!({"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown",
+            "message": "Kubelet stopped posting node status."});
+        node["status"]["conditions"] = json!([silent]);
+        self.put(&node);
     }
 
     /// Removes an object, and what it owns.

@@ -17,6 +17,7 @@
     reason = "test support: a failure here must stop the test at once, and nothing written here must survive a crash"
 )]
 
+pub mod azurite;
 pub mod bao;
 pub mod binary;
 pub mod cli;
@@ -33,12 +34,15 @@ pub mod running;
 pub mod sandbox;
 pub mod seaweed;
 pub mod servers;
+pub mod silent_disk;
 pub mod sqlite;
+pub mod sshd;
 pub mod tiny_disk;
 pub mod tree;
 pub mod wait;
 pub mod writer;
 
+pub use azurite::Azurite;
 pub use bao::Bao;
 pub use cli::{Cli, Outcome};
 pub use damage::Damage;
@@ -51,7 +55,9 @@ pub use redis::Redis;
 pub use running::Running;
 pub use sandbox::Sandbox;
 pub use seaweed::Seaweed;
+pub use silent_disk::SilentDisk;
 pub use sqlite::sqlite_with_rows;
+pub use sshd::Sshd;
 pub use tiny_disk::TinyDisk;
 pub use tree::{assert_trees_equal, tree_of_files, trees_equal};
 pub use wait::{free_port, steady_port, wait_for};

@@ -1,4 +1,4 @@
-//! Where the servers lie that no Debian package brings: wheels, unpacked by `cargo xtask servers`.
+//! Where the servers lie that no Debian package brings: wheels, and Azurite of npm, unpacked by `cargo xtask servers`.
 //!
 //! In: the name of a wheel. Out: the folder into which it was unpacked.
 //!

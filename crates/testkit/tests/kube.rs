@@ -170,3 +170,58 @@ fn a_node_is_drained_unless_a_budget_forbids_it() {
     kube.put(&json!({"kind": "PodDisruptionBudget", "metadata": {"name": "api"}, "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "api"}}}}));
     assert!(refusal(&kube, &["drain", "node-1", "--timeout=1s"]).contains("disruption budget"));
 }
+
+#[test]
+fn a_pod_whose_node_is_silent_ends_only_by_force_and_a_claim_only_with_its_last_user() {
+    let kube = Kube::new();
+    kube.add_node("node-1", "aws:///eu-1a/i-0b1");
+    kube.put(&json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data-db-0"}, "spec": {}}));
+    let mut set = workload("StatefulSet", "db", 1, "postgres:17");
+    set["spec"]["template"]["spec"]["volumes"] =
+        json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}]);
+    kube.put(&set);
+    text(&kube, &["-n", "shop", "rollout", "status", "statefulset/db", "--timeout=60s"]);
+    text(&kube, &["-n", "shop", "delete", "pvc", "data-db-0", "--wait=false"]);
+    assert!(kube.get("PersistentVolumeClaim", "shop", "data-db-0").is_some(), "a pod uses it");
+
+    let first = kube.get("Pod", "shop", "db-0").unwrap();
+    kube.silence_node("node-0");
+    wait_for("the pod to be taken for lost", PATIENCE, || {
+        let pod = kube.get("Pod", "shop", "db-0")?;
+        (pod["status"]["conditions"][0]["status"] == "False").then_some(())
+    });
+    text(&kube, &["-n", "shop", "delete", "pod", "db-0", "--wait=false"]);
+    let ending = kube.get("Pod", "shop", "db-0").unwrap();
+    assert!(ending["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(ending["metadata"]["uid"], first["metadata"]["uid"], "no second one beside it");
+    text(&kube, &["-n", "shop", "delete", "pod", "db-0", "--force", "--grace-period=0", "--wait=false"]);
+    wait_for("a new one elsewhere", PATIENCE, || {
+        (kube.get("Pod", "shop", "db-0")?["spec"]["nodeName"] == "node-1").then_some(())
+    });
+    let body = kube.folder().join("options.json");
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": first["metadata"]["uid"]}});
+    std::fs::write(&body, options.to_string()).unwrap();
+    let raw = "--raw=/api/v1/namespaces/shop/pods/db-0";
+    assert!(refusal(&kube, &["delete", raw, "-f", body.to_str().unwrap()]).contains("does not match"));
+    text(&kube, &["-n", "shop", "scale", "statefulset/db", "--replicas=0"]);
+    wait_for("the claim to go with its user", PATIENCE, || {
+        kube.get("PersistentVolumeClaim", "shop", "data-db-0").is_none().then_some(())
+    });
+}
+
+#[test]
+fn a_budget_says_how_many_may_go_and_a_removed_node_takes_its_pods_along() {
+    let kube = Kube::new();
+    kube.add_node("node-1", "aws:///eu-1a/i-0b1");
+    kube.deploy("api", 4, "shop/api:1");
+    text(&kube, &["-n", "shop", "rollout", "status", "deployment/api", "--timeout=60s"]);
+    kube.put(&json!({"kind": "PodDisruptionBudget", "metadata": {"name": "api"}, "spec": {"maxUnavailable": "50%", "selector": {"matchLabels": {"app": "api"}}}}));
+    wait_for("the budget to be counted", PATIENCE, || {
+        (kube.get("PodDisruptionBudget", "shop", "api")?["status"]["disruptionsAllowed"] == 2).then_some(())
+    });
+    text(&kube, &["delete", "node", "node-0"]);
+    wait_for("four pods on the other node", PATIENCE, || {
+        let pods = kube.list("Pod", "shop");
+        (pods.len() == 4 && pods.iter().all(|pod| pod["spec"]["nodeName"] == "node-1")).then_some(())
+    });
+}

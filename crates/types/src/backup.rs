@@ -80,6 +80,43 @@ pub enum Method {
     Raw,
 }
 
+/// The git checkout that a path of a component lies in, as it was when the backup was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// The component's path.
+    pub path: PathBuf,
+    /// The commit, in hex.
+    pub commit: String,
+    /// The branch; absent where the commit itself is checked out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Whether the path has changes that are in no commit.
+    pub is_dirty: bool,
+    /// Where the remote is, without user and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// Whether the remote had the commit; absent: it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_remote: Option<bool>,
+}
+
+impl fmt::Display for Checkout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "commit {}", self.commit)?;
+        if let Some(branch) = &self.branch {
+            write!(f, " of {branch}")?;
+        }
+        if self.is_dirty {
+            f.write_str(", with changes that are in no commit")?;
+        }
+        match (&self.remote, self.on_remote) {
+            (Some(remote), Some(true)) => write!(f, ", which is on {remote}"),
+            (Some(remote), _) => write!(f, ", remote {remote}"),
+            (None, _) => f.write_str(", no remote"),
+        }
+    }
+}
+
 /// Everything that is known about a backup, written with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackupRecord {
@@ -111,6 +148,9 @@ pub struct BackupRecord {
     pub fingerprint: String,
     /// Where each top-level name under `data/` stood, in order. `data/<index>` came from `paths[index]`.
     pub paths: Vec<PathBuf>,
+    /// The git checkouts that the paths lay in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub git: Vec<Checkout>,
     /// Bytes of content.
     pub size_bytes: u64,
     /// The version of Muster that wrote it.

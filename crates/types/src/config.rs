@@ -8,10 +8,17 @@
 //! This module never reads a file or resolves a secret: a text like `${file:/etc/key}` stays as written here and is
 //! replaced before a driver sees it.
 
+mod bucket;
+mod chain;
+mod command;
 mod components;
+mod edits;
 mod etcd;
+mod kit;
 mod kubernetes;
+mod network;
 mod notify;
+mod secrets;
 mod vault;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -24,12 +31,22 @@ use crate::{ByteSize, Span, objective::Objectives};
 pub use self::components::{
     Component, ComponentCommon, ComponentKeys, ComponentKind, FilesComponent, Member, MemberKeys,
     MissingSecret, PostgresComponent, PostgresHeartbeat, PostgresMethod, PostgresTransport, PostgresWal,
-    RedisComponent, Setting, SqliteComponent,
+    RedisComponent, Setting, SqliteComponent, WarmUp,
 };
 pub use self::{
+    bucket::{Bucket, BucketEncryption},
+    chain::{ChainCheck, ChainDownload, ChainRequest, ChainUpload},
+    command::{CommandComponent, CommandText, DumpCommand, OutputsCommand},
+    edits::{Edit, GitPolicy, GitRemote},
     etcd::{EtcdComponent, EtcdMember},
+    kit::KitPolicy,
     kubernetes::{KubernetesComponent, KubernetesService, SecretSwitch},
+    network::Network,
     notify::Channel,
+    secrets::{
+        EnvFilePlace, KubernetesPlace, NewSecret, SECRET_MARK, SecretDefinition, SecretLook, SecretProof,
+        SecretTarget, VaultPlace,
+    },
     vault::{TlsFiles, VaultComponent},
 };
 
@@ -51,18 +68,30 @@ pub struct Platform {
     /// Where backups live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<Repository>,
+    /// Who can open the emergency kit.
+    #[serde(default, skip_serializing_if = "KitPolicy::is_empty")]
+    pub kit: KitPolicy,
     /// Where Muster keeps its state (journal and locks). Default: `.muster` beside `muster.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
+    /// Values for `{{ name }}` in `edits` of components: what differs from host to host.
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub variables: Named<String>,
     /// What has state: databases, caches, folders.
     #[serde(default)]
     pub components: Named<Component>,
     /// What runs.
     #[serde(default)]
     pub services: Named<Service>,
+    /// What services need to know and nobody else may.
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    pub secrets: Named<SecretDefinition>,
     /// What is observed.
     #[serde(default)]
     pub checks: Named<Check>,
+    /// How the network is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// How people are reached.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
     pub notify: Named<Channel>,
@@ -72,7 +101,7 @@ pub struct Platform {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
-    /// A folder, or `s3://bucket/prefix`.
+    /// A folder, `s3://bucket/prefix`, `gs://bucket/prefix`, `azblob://container/prefix` or `sftp://user@host/path`.
     pub location: String,
     /// The repository's key, as a reference: `${file:/etc/muster/repository.key}`.
     pub password: String,
@@ -89,12 +118,20 @@ pub struct Repository {
     /// Object storage: the most bytes per second that are sent to it, of all that this process sends. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_upload_rate: Option<crate::ByteSize>,
-    /// Object storage: the name of the key. Default: the variable `AWS_ACCESS_KEY_ID`.
+    /// Object storage: the name of the key, or Azure's account. Default: the variable `AWS_ACCESS_KEY_ID`, or
+    /// `AZURE_STORAGE_ACCOUNT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key: Option<String>,
-    /// Object storage: the key, as a reference: `${env:S3_SECRET}`. Default: the variable `AWS_SECRET_ACCESS_KEY`.
+    /// Object storage: the key, as a reference: `${env:S3_SECRET}`; for Azure the account's or a SAS token. Default: the
+    /// variable `AWS_SECRET_ACCESS_KEY`, or `AZURE_STORAGE_KEY` or `AZURE_STORAGE_SAS_TOKEN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key: Option<String>,
+    /// Object storage: what the bucket is meant to be like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Bucket>,
+    /// `sftp://`: a file for `ssh -F`. Default: the variable `MUSTER_SSH_CONFIG`, else the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_config: Option<PathBuf>,
     /// Copies of it in other places, opened by the same key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<RepositoryCopy>,
@@ -106,7 +143,7 @@ pub struct Repository {
 pub struct RepositoryCopy {
     /// Its name: `muster restore --from NAME`.
     pub name: String,
-    /// A folder, or `s3://bucket/prefix`.
+    /// A folder, `s3://bucket/prefix`, `gs://bucket/prefix`, `azblob://container/prefix` or `sftp://user@host/path`.
     pub location: String,
     /// Object storage: the server, `https://host` or `http://host:port`. Without it: AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,12 +157,20 @@ pub struct RepositoryCopy {
     /// Object storage: the most bytes per second that are sent to it. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_upload_rate: Option<crate::ByteSize>,
-    /// Object storage: the name of the key. Default: the variable `AWS_ACCESS_KEY_ID`.
+    /// Object storage: the name of the key, or Azure's account. Default: the variable `AWS_ACCESS_KEY_ID`, or
+    /// `AZURE_STORAGE_ACCOUNT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key: Option<String>,
-    /// Object storage: the key, as a reference. Default: the variable `AWS_SECRET_ACCESS_KEY`.
+    /// Object storage: the key, as a reference; for Azure the account's or a SAS token. Default: the variable
+    /// `AWS_SECRET_ACCESS_KEY`, or `AZURE_STORAGE_KEY` or `AZURE_STORAGE_SAS_TOKEN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key: Option<String>,
+    /// Object storage: what the bucket is meant to be like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Bucket>,
+    /// `sftp://`: a file for `ssh -F`. Default: the variable `MUSTER_SSH_CONFIG`, else the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_config: Option<PathBuf>,
     /// How old the state may be that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rpo: Option<crate::objective::Target>,
@@ -344,6 +389,9 @@ pub struct Check {
     /// A URL (`GET`), or `METHOD URL`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
+    /// HTTP requests that hang together: log in, create, execute, remove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainCheck>,
     /// `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<String>,
@@ -383,6 +431,15 @@ pub struct Check {
     /// The component that one of these four names, with its login. Never written.
     #[serde(skip)]
     pub component: Option<Box<Component>>,
+    /// Whether a component can be brought back to a moment, or to one that is new enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<ReachCheck>,
+    /// Whether the objectives of a component are met, or with `platform` all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<String>,
+    /// Who knows what `reach` and `objective` ask. Never written.
+    #[serde(skip)]
+    pub recovery: Option<crate::check::RecoverySource>,
     /// A program that must be there: `docker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
@@ -395,7 +452,7 @@ pub struct Check {
     /// `http`, `tls`, `prometheus`, `statuspage`: a file with the certificates that are trusted, instead of the usual ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
-    /// Headers of an `http` check.
+    /// Headers of an `http` check, or of all requests of a `chain`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// The body of an `http` check.
@@ -407,7 +464,7 @@ pub struct Check {
     /// `quick` checks run under `--quick`; all run under `--full`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// How long one observation may take. Default: 10s.
+    /// How long one observation may take. Default: 10s; a `chain` 60s, without its clean-up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// The longest body or output that is read. Default: 1MiB.
@@ -424,10 +481,31 @@ impl Check {
             ("redis", self.redis.as_ref()),
             ("vault", self.vault.as_ref()),
             ("etcd", self.etcd.as_ref()),
+            ("reach", self.reach.as_ref().map(|reach| &reach.component)),
+            ("objective", self.objective.as_ref().filter(|name| Self::objective_component(name).is_some())),
         ]
         .into_iter()
         .find_map(|(key, name)| Some((key, name?.as_str())))
     }
+
+    /// Returns the component that the key `objective` names; nothing when it means the whole platform.
+    pub fn objective_component(name: &str) -> Option<&str> {
+        (name != "platform").then_some(name)
+    }
+}
+
+/// A component, and how far back or how new a state of it must be within reach.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReachCheck {
+    /// The component.
+    pub component: String,
+    /// The moment, with its zone: `2026-05-01T10:00:00Z`. Default: now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// How much older than that moment the state may be. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
 }
 
 /// A component and a query that gives one value.

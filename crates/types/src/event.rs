@@ -1,7 +1,7 @@
 //! What a run says while it runs. Everything shown or reported is a fold over these.
 //!
-//! Lasting events go to the journal (hash-chained, fsynced); progress goes only to the [`Watcher`].
-//! This module never stores or renders.
+//! Lasting events go to the journal (hash-chained, fsynced); progress goes only to the [`Watcher`]. It never stores. It is
+//! long and one thing, because it is one list: who looks for an event finds it here.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,7 @@ use crate::{
     Mask, Timestamp,
     backup::{Backup, BackupId, RunId},
     check::CheckResult,
+    edits::FilesEdited,
     explain::Kind,
     facts::ProofFact,
     failover::{Fenced, Promoted, PromotedReplica},
@@ -18,6 +19,7 @@ use crate::{
     quarantine::QuarantineDone,
     repair::RepairEvent,
     rescue::RowsFound,
+    rotation::Rotated,
     tables::TablesDone,
     wal::Replayed,
 };
@@ -122,6 +124,11 @@ pub enum What {
         /// Which, and that no other has changed.
         done: Box<TablesDone>,
     },
+    /// Texts were replaced in restored files, which are not in place yet.
+    FilesEdited {
+        /// Which.
+        edited: Box<FilesEdited>,
+    },
     /// An old primary is kept out. Durable before another one is promoted.
     Fenced {
         /// Which, and by what.
@@ -136,6 +143,11 @@ pub enum What {
     ReplicaPromoted {
         /// Which, and in which way.
         promoted: PromotedReplica,
+    },
+    /// A secret was replaced, and that is proven as far as its configuration allows.
+    Rotated {
+        /// Which, where and when.
+        rotated: Rotated,
     },
     /// Something of a repair.
     Repair {
@@ -189,6 +201,7 @@ impl What {
                 }
             }
             Self::Warning { message } => mask.cover(message),
+            Self::FilesEdited { edited } => mask.cover(&mut edited.diff),
             Self::ProofEnded { reason: Some(reason), .. } => mask.cover(reason),
             Self::Checked { result } => {
                 if let Some(error) = &mut result.error {
@@ -216,6 +229,7 @@ impl What {
             | Self::Fenced { .. }
             | Self::Promoted { .. }
             | Self::ReplicaPromoted { .. }
+            | Self::Rotated { .. }
             | Self::Repair { .. }
             | Self::Quarantined { .. }
             | Self::RunEnded { .. } => {}
@@ -257,6 +271,9 @@ pub enum ScriptEvent {
         /// Whether something undoes it after a failure.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         has_undo: bool,
+        /// Whether that comes at the end of the run in any case.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_temporary: bool,
     },
     /// The run has failed or was stopped, and what it has done is undone now. Durable before the first undo.
     Undoing {
@@ -264,6 +281,13 @@ pub enum ScriptEvent {
         outcome: RunOutcome,
         /// The steps that are undone, in this order.
         steps: Vec<String>,
+    },
+    /// What a step has found does not hold any more: it is open again, and looks anew before the next one.
+    Reopened {
+        /// The step's id.
+        step: String,
+        /// Why.
+        why: String,
     },
     /// A step has exported evidence. Durable before anything that could destroy it.
     Evidence {
@@ -273,6 +297,13 @@ pub enum ScriptEvent {
         operator: String,
         /// The files, below the state folder.
         files: Vec<EvidenceFile>,
+    },
+    /// What a step has found before its effect. Durable before that: it could not be found afterwards.
+    Noted {
+        /// The step's id.
+        step: String,
+        /// What it has found, as the step itself reads it again.
+        note: String,
     },
     /// A process stands ready to do the step; it begins only when this is durable. It leads its process group.
     Process {
@@ -369,7 +400,12 @@ impl ScriptEvent {
                     error.cover(mask);
                 }
             }
-            Self::Process { .. } | Self::Child { .. } | Self::Undoing { .. } | Self::Evidence { .. } => {}
+            Self::Noted { note, .. } => mask.cover(note),
+            Self::Process { .. }
+            | Self::Child { .. }
+            | Self::Undoing { .. }
+            | Self::Reopened { .. }
+            | Self::Evidence { .. } => {}
         }
     }
 }
@@ -404,6 +440,17 @@ pub enum StepOutcome {
     Failed,
     /// Not tried, because an earlier step failed.
     Skipped,
+}
+
+impl StepOutcome {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
 }
 
 /// What came of a run.

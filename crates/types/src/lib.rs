@@ -9,14 +9,18 @@
 
 pub mod anew;
 pub mod backup;
+pub mod bucket;
 pub mod check;
+mod cidr;
 pub mod clock;
 pub mod config;
+pub mod edits;
 pub mod event;
 pub mod explain;
 pub mod facts;
 pub mod failover;
 pub mod measured;
+pub mod network;
 pub mod objective;
 pub mod place;
 pub mod plan;
@@ -25,6 +29,7 @@ pub mod quarantine;
 pub mod repair;
 pub mod report;
 pub mod rescue;
+pub mod rotation;
 pub mod script;
 pub mod secret;
 pub mod tables;
@@ -32,6 +37,7 @@ pub mod text;
 pub mod units;
 pub mod wal;
 
+pub use cidr::{Network, NetworkError};
 pub use clock::{Clock, FixedClock};
 pub use explain::{Explain, Hint, Kind};
 pub use jiff::Timestamp;

@@ -7,7 +7,7 @@
 //!
 //! This module never executes.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,13 +16,14 @@ use crate::{
     Span, Timestamp,
     anew::Anew,
     backup::{BackupId, Identity, RunId, Witness},
-    config::Assertion,
+    config::{Assertion, Edit},
     failover::{Fence, Way},
     objective::ObjectiveRow,
     point::Point,
     quarantine::CountedMark,
     repair::{DamageScope, Mending},
     rescue::{RowSelection, TriggerUse},
+    rotation::RotationPart,
     script::ScriptSource,
     wal::{LineId, Lsn, Replay},
 };
@@ -55,6 +56,8 @@ pub enum Verb {
     Repair,
     /// Set corrupt rows aside, or put them back.
     Quarantine,
+    /// Replace secrets by new ones.
+    Rotate,
     /// Run a runbook.
     Run,
 }
@@ -75,6 +78,7 @@ impl Verb {
             Self::Failover => "failover",
             Self::Repair => "repair",
             Self::Quarantine => "quarantine",
+            Self::Rotate => "rotate",
             Self::Run => "run",
         }
     }
@@ -264,6 +268,21 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         loaded: Option<PathBuf>,
     },
+    /// Replaces texts in restored files that are not in place yet. Each file is made of the backup's own content, so it
+    /// may be done again.
+    EditFiles {
+        /// The component.
+        component: String,
+        /// The backup.
+        backup: BackupId,
+        /// Where it was written, in the order of the backup's paths.
+        places: Vec<PathBuf>,
+        /// What is replaced; variables are filled in when it is done, so that no secret is in a plan.
+        edits: Vec<Edit>,
+        /// Values that a person has given for this run.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        set: BTreeMap<String, String>,
+    },
     /// Puts the archived log that a restore replays beside the restored files.
     FetchWal {
         /// The component.
@@ -308,6 +327,24 @@ pub enum Action {
         places: Vec<PathBuf>,
         /// What server it is.
         how: Takeover,
+    },
+    /// Tells how often a cache had what it was asked for, of late.
+    MeasureHits {
+        /// The component.
+        component: String,
+    },
+    /// Empties a cache.
+    EmptyCache {
+        /// The component.
+        component: String,
+        /// The folder of its stopped server; absent: the running server empties itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folder: Option<PathBuf>,
+    },
+    /// Waits for a cache's server, and lets it be filled again.
+    WarmUp {
+        /// The component.
+        component: String,
     },
     /// Initialises a new server for named people; nothing of the old one is brought back.
     StartAnew {
@@ -443,6 +480,14 @@ pub enum Action {
         /// The schema.
         schema: String,
     },
+    /// Does one part of the rotation of a secret.
+    Rotate {
+        /// The secret.
+        secret: String,
+        /// What.
+        #[serde(flatten)]
+        part: RotationPart,
+    },
     /// Runs a check, until it passes or the time is over.
     Check {
         /// The check.
@@ -511,6 +556,8 @@ pub enum Takeover {
     Force,
     /// A cluster that takes the objects of the backup one by one, and keeps what the backup does not know.
     Apply,
+    /// Whatever the user's own restore command loads it into.
+    Command,
     /// A new one: it is initialised with keys that are thrown away, and then taken as [`Self::Force`].
     Initialise,
 }

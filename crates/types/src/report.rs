@@ -8,7 +8,8 @@ use crate::{
     Timestamp,
     backup::{Backup, RunId},
     check::CheckResult,
-    event::{ErrorNote, EvidenceFile, RunOutcome},
+    edits::FilesEdited,
+    event::{ErrorNote, EvidenceFile, RunOutcome, StepOutcome},
     facts::ProofFact,
     failover::Failover,
     objective::{ObjectiveRow, Verdict},
@@ -17,6 +18,7 @@ use crate::{
     quarantine::QuarantineDone,
     repair::RepairReport,
     rescue::Rescue,
+    rotation::Rotated,
     tables::TablesDone,
     wal::Replayed,
 };
@@ -61,6 +63,9 @@ pub struct RunReport {
     /// Tables that it has replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<TablesDone>,
+    /// Texts that it has replaced in restored files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<FilesEdited>,
     /// The failover that it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
@@ -70,6 +75,9 @@ pub struct RunReport {
     /// Rows that it has set aside, or put back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<QuarantineDone>,
+    /// Secrets that it has replaced, in the order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotated: Vec<Rotated>,
     /// Checks that it ran.
     pub checks: Vec<CheckResult>,
     /// Warnings.
@@ -174,6 +182,16 @@ pub enum StepState {
     Waiting,
     /// Done, or perhaps done, and undone again.
     Compensated,
+}
+
+impl From<StepOutcome> for StepState {
+    fn from(outcome: StepOutcome) -> Self {
+        match outcome {
+            StepOutcome::Done => Self::Done,
+            StepOutcome::Failed => Self::Failed,
+            StepOutcome::Skipped => Self::Skipped,
+        }
+    }
 }
 
 /// One step of a report.

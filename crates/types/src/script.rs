@@ -6,8 +6,16 @@
 //! [`ScriptStep`] that it was given.
 //!
 //! This module never executes. Read next: [`crate::event::ScriptEvent`] for what is journaled of a step.
+//!
+//! It is long and one thing, because it is one list: all that a step may ask for.
 
+mod approval;
+mod block;
+mod change;
 mod child;
+mod cluster;
+mod dns;
+mod investigate;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +23,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::{
+    approval::Approval,
+    block::BlockRequest,
+    change::{ApplyPlan, ChangeCommand, PLAN, PLAN_FILE, PlanForm, PlannedChange},
     child::ChildRequest,
+    cluster::{
+        ClusterDeed, ClusterPlace, Doomed, LOOK, Sight, delete_options, drain_words, is_object_name, quoted,
+    },
+    dns::{DnsChange, DnsWay, record_word},
+    investigate::{InvestigateRequest, Look, Question},
     source::{PhaseTarget, ScriptSource},
 };
 use crate::{Span, config::Check, event::ErrorNote, plan::StepClass};
@@ -173,12 +189,18 @@ pub struct ScriptStep {
     pub when: Vec<String>,
     /// A person must decide on it, whatever was agreed to for the whole run.
     pub needs_decision: bool,
+    /// What a person must name before it is done, whatever was agreed to for the whole run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// The step in which it happens beside others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beside: Option<String>,
     /// What undoes it after a failure, one line each, for people; empty: nothing does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undo: Vec<String>,
+    /// What undoes it comes at the end of the run in any case: it is meant for its time only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_temporary: bool,
     /// It exports evidence: the files that it writes are hashed and kept.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_evidence: bool,
@@ -287,6 +309,33 @@ pub enum Deed {
         /// How many.
         replicas: u32,
     },
+    /// Looks at or changes objects of a Kubernetes cluster.
+    Cluster {
+        /// Which cluster and namespace.
+        place: ClusterPlace,
+        /// What.
+        deed: ClusterDeed,
+    },
+    /// Runs the command that replaces the instance of a drained node.
+    Replace {
+        /// The cluster.
+        place: ClusterPlace,
+        /// The node.
+        node: String,
+        /// The id of its instance, as it was looked at: `$MUSTER_INSTANCE_ID` of the command.
+        instance: String,
+        /// The command.
+        command: Filled,
+    },
+    /// Makes the plan of a change; changes nothing.
+    Plan {
+        /// The command.
+        command: ChangeCommand,
+        /// How it is read.
+        form: PlanForm,
+    },
+    /// Applies exactly the plan that was made.
+    Apply(Box<ApplyPlan>),
     /// An HTTP request, judged like a check.
     Http {
         /// The request with what must hold. Its texts may hold secrets.
@@ -294,6 +343,19 @@ pub enum Deed {
         request: Box<Check>,
         /// `POST https://…`, as it may be shown.
         shown: String,
+    },
+    /// Changes a record of the domain name system, and waits until everybody gets the new answer.
+    Dns(Box<DnsChange>),
+    /// Looks at every part of the way to servers; what was found is the output.
+    Network {
+        /// The servers; empty: all that the configuration names.
+        targets: Vec<String>,
+        /// From within this service, process or namespace.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inside: Option<String>,
+        /// How long all of it may take.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        within: Option<Span>,
     },
     /// A query on a component; its answer is the output.
     Sql {
@@ -314,6 +376,44 @@ pub enum Deed {
         /// What the reply must be.
         #[serde(skip_serializing_if = "Option::is_none")]
         expect: Option<String>,
+    },
+    /// Keeps somebody out by a table of the packet filter.
+    Block(Box<BlockRequest>),
+    /// Lets a server log more.
+    LogLevel {
+        /// The component.
+        component: String,
+        /// Whether it is set by SQL; else by commands.
+        is_sql: bool,
+        /// What is set.
+        settings: Vec<LogSetting>,
+    },
+    /// What a server logs is as it was before a step.
+    LogLevelBack {
+        /// The step's id.
+        step: String,
+    },
+    /// Looks after a break-in, whose answers are kept as evidence.
+    Investigate(Box<InvestigateRequest>),
+    /// What a step has blocked is not taken back by itself.
+    KeepBlock {
+        /// The step's id.
+        step: String,
+    },
+    /// What a step has blocked is open again.
+    Unblock {
+        /// The step's id.
+        step: String,
+        /// Its run; without it, this one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<String>,
+    },
+    /// Sees that the runbook was changed since the run began, or that somebody has said why it need not be.
+    Revise {
+        /// The path of the runbook, as the run's source has it.
+        file: String,
+        /// What was answered: `changed`, or why it stays.
+        answer: String,
     },
     /// A message to people: through the first of these channels that takes it.
     Notify {
@@ -342,6 +442,15 @@ pub enum Deed {
         /// What.
         text: String,
     },
+}
+
+/// A setting of what is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogSetting {
+    /// Its name.
+    pub name: String,
+    /// Its value while it is raised.
+    pub value: String,
 }
 
 /// What is done to services.
@@ -382,6 +491,34 @@ impl Deed {
         matches!(self, Self::Ask { .. } | Self::Confirm { .. })
     }
 
+    /// Whether it is a command that is kept: its effect begins only when its gate is opened.
+    pub fn is_command(&self) -> bool {
+        matches!(self, Self::Command { .. } | Self::Replace { .. } | Self::Plan { .. } | Self::Apply { .. })
+    }
+
+    /// Whether it looks for another step that rests on it, and is made by Muster.
+    pub fn is_first(&self) -> bool {
+        matches!(self, Self::Plan { .. }) || matches!(self, Self::Cluster { deed, .. } if deed.is_first())
+    }
+
+    /// Returns the end of the id of the step that looked before it.
+    pub fn rests_on(&self) -> Option<&'static str> {
+        match self {
+            Self::Apply(_) => Some(PLAN),
+            Self::Replace { .. } | Self::Cluster { deed: ClusterDeed::Delete { .. }, .. } => Some(LOOK),
+            _ => None,
+        }
+    }
+
+    /// Returns its own probe: a command whose exit 0 says that it has happened, and 1 that it has not.
+    pub fn probe(&self) -> Option<String> {
+        match self {
+            Self::Cluster { place, deed } => deed.probe(place),
+            Self::Apply(plan) => plan.probe.clone(),
+            _ => None,
+        }
+    }
+
     /// Returns the very commands or words, one line each, as they may be shown.
     pub fn lines(&self) -> Vec<String> {
         match self {
@@ -410,11 +547,35 @@ impl Deed {
                 command.shown().lines().map(|line| format!("in {service}: {line}")).collect()
             }
             Self::Scale { service, replicas } => vec![format!("muster service scale {service} {replicas}")],
+            Self::Cluster { place, deed } => deed.lines(place),
+            Self::Replace { command, .. } => command.shown().lines().map(str::to_owned).collect(),
+            Self::Plan { command, .. } => command.text.shown().lines().map(str::to_owned).collect(),
+            Self::Apply(plan) => plan.command.text.shown().lines().map(str::to_owned).collect(),
             Self::Http { shown, .. } => vec![shown.clone()],
+            Self::Dns(change) => change.lines(),
+            Self::Network { targets, inside, .. } => {
+                let inside = inside.as_ref().map(|inside| format!(" --inside {inside}")).unwrap_or_default();
+                vec![format!("muster network {}{inside}", targets.join(" ")).trim_end().to_owned()]
+            }
             Self::Sql { query, .. } => query.shown().lines().map(str::to_owned).collect(),
             Self::Query { component, words, .. } => {
                 let words: Vec<&str> = words.iter().map(Filled::shown).collect();
                 vec![format!("{component}: {}", words.join(" "))]
+            }
+            Self::Block(request) => request.lines(),
+            Self::LogLevel { component, settings, .. } => settings
+                .iter()
+                .map(|one| format!("{component}: {} = {}, until the run ends", one.name, one.value))
+                .collect(),
+            Self::LogLevelBack { step } => vec![format!("what is logged is as it was before {step}")],
+            Self::Investigate(request) => request.looks.iter().map(Look::line).collect(),
+            Self::KeepBlock { step } => vec![format!("nft: the block of {step} stays")],
+            Self::Unblock { step, run } => {
+                let run = run.as_ref().map(|run| format!(" of run {run}")).unwrap_or_default();
+                vec![format!("nft: remove the block of {step}{run}")]
+            }
+            Self::Revise { file, .. } => {
+                vec![format!("{file} is not as it was when the run began, or somebody says why it stays")]
             }
             Self::Notify { to, message } => vec![format!("{}: {}", to.join(", else "), message.shown())],
             Self::Child(request) => vec![request.line()],

@@ -47,9 +47,14 @@ const WHEELS: &[Wheel] = &[
 const VARIABLE: &str = "MUSTER_SERVERS";
 const FOLDER: &str = "/opt/muster-servers";
 
+/// Returns the folder of all servers that Debian does not have.
+pub(super) fn root() -> PathBuf {
+    env::var_os(VARIABLE).map_or_else(|| PathBuf::from(FOLDER), PathBuf::from)
+}
+
 /// Installs the wheels that are missing.
 pub(super) fn install() -> anyhow::Result<()> {
-    let root = env::var_os(VARIABLE).map_or_else(|| PathBuf::from(FOLDER), PathBuf::from);
+    let root = root();
     for wheel in WHEELS.iter().filter(|wheel| !root.join(wheel.name).join(wheel.witness).exists()) {
         install_one(&root, wheel).with_context(|| {
             format!(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CleanArgs, UnsealArgs};
+use super::{CleanArgs, EditArgs, UnlockArgs, UnsealArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
@@ -30,8 +30,13 @@ pub(crate) struct CopyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RecoverArgs {
     /// The repository, or a copy of it: a folder or `s3://bucket/prefix`
-    #[arg(long, value_name = "LOCATION")]
-    pub repository: String,
+    #[arg(long, value_name = "LOCATION", required_unless_present = "kit")]
+    pub repository: Option<String>,
+    /// An emergency kit: it knows the key and the places, and the first that opens is taken
+    #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
+    pub kit: Option<PathBuf>,
+    #[command(flatten)]
+    pub unlock: UnlockArgs,
     /// Object storage that is not AWS: its address
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
@@ -55,6 +60,8 @@ pub(crate) struct RecoverArgs {
     pub to: String,
     #[command(flatten)]
     pub clean: CleanArgs,
+    #[command(flatten)]
+    pub edit: EditArgs,
     #[command(flatten)]
     pub unseal: UnsealArgs,
     /// When the failure began (with zone): the RTO clock runs from here. Default: now

@@ -17,6 +17,18 @@ pub(crate) struct UnsealArgs {
     pub unseal_keys_file: Option<PathBuf>,
 }
 
+/// What is said of the `edits` of restored files.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EditArgs {
+    /// A value for `{{ NAME }}` in the `edits` of files; goes before `variables` of the configuration. Can be said
+    /// several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Bring files back as they were: leave out the `edits` of the configuration
+    #[arg(long, conflicts_with = "set")]
+    pub no_edits: bool,
+}
+
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person gives")]
 pub(crate) struct RestoreArgs {
@@ -60,6 +72,8 @@ pub(crate) struct RestoreArgs {
     /// A rehearsal: its times count as `drill`
     #[arg(long)]
     pub drill: bool,
+    #[command(flatten)]
+    pub edit: EditArgs,
     #[command(flatten)]
     pub unseal: UnsealArgs,
     /// Vault: a file with a token of a new server that was initialised by hand; the one of the configuration is the old

@@ -24,9 +24,13 @@ use crate::{
 
 pub(super) fn run(global: &Global, args: &BackupArgs) -> Result<Answer, Failure> {
     args.label.as_deref().map(check_label).transpose()?;
-    let world = app::open_world_with_copies(app::load(global, Intent::Change)?, None)?;
+    let loaded = app::load(global, Intent::Change)?;
+    let buckets = super::buckets::of_backup(&loaded);
+    let world = app::open_world_with_copies(loaded, None)?;
     let progress = Progress::new(global.quiet || global.json);
-    back_up(&world, args, &progress)
+    let mut answer = back_up(&world, args, &progress)?;
+    super::buckets::warn(&mut answer, &buckets);
+    Ok(answer)
 }
 
 /// A label must be one line, and mean nothing else where `--to` takes it.
@@ -73,7 +77,7 @@ fn files_of(path: &Path, components: &[String]) -> Result<PathBuf, Failure> {
 pub(crate) fn make_plan(world: &World, args: &BackupArgs) -> Result<(RunId, Plan), Failure> {
     args.label.as_deref().map(check_label).transpose()?;
     let files = args.from_files.as_deref().map(|path| files_of(path, &args.components)).transpose()?;
-    let names = app::component_names(world, &args.components)?;
+    let names = app::names_with_backups(world, &args.components)?;
     app::refuse_missing_secrets(&world.platform, &names, &args.components)?;
     let facts = survey::survey(world, &names)?;
     let request = Request::new(world, facts.now);

@@ -32,16 +32,21 @@ struct Block {
 }
 
 pub(super) fn run(global: &Global) -> Result<Answer, Failure> {
-    let loaded = app::load(global, Intent::Read)?;
-    let mut blocks = vec![platform(&loaded)];
+    let (text, document) = sheet(global, &app::load(global, Intent::Read)?)?;
+    Ok(Answer::new(text, document))
+}
+
+/// Makes the sheet, as text and as a document.
+pub(super) fn sheet(global: &Global, loaded: &Loaded) -> Result<(String, Value), Failure> {
+    let mut blocks = vec![platform(loaded)];
     for (name, component) in &loaded.platform.components {
         blocks.push(of_component(name, component));
     }
     for name in loaded.platform.services.keys() {
-        blocks.push(of_service(name, &loaded)?);
+        blocks.push(of_service(name, loaded)?);
     }
-    blocks.extend(runbooks(&loaded));
-    let chosen = chosen(global, &loaded);
+    blocks.extend(runbooks(loaded));
+    let chosen = chosen(global, loaded);
     let mut text = format!("{} ({})\n", loaded.platform.platform, loaded.environment);
     let mut documents: Vec<Value> = Vec::new();
     for block in &blocks {
@@ -57,7 +62,7 @@ pub(super) fn run(global: &Global) -> Result<Answer, Failure> {
     let document = json!({
         "platform": loaded.platform.platform, "environment": loaded.environment, "blocks": documents,
     });
-    Ok(Answer::new(text, document))
+    Ok((text, document))
 }
 
 /// The options without which the commands would mean another platform.

@@ -12,6 +12,7 @@ use crate::{
     args::{CheckArgs, Global},
     clock::SystemClock,
     exit::{self, Failure},
+    metrics,
     progress::Progress,
     render,
 };
@@ -47,7 +48,11 @@ pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<Answer, Failure> 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let results = checks::run_all(&chosen, args.deadline.map(Span::duration), &clock, &progress);
     let failed = results.iter().filter(|result| !result.passed).count();
-    let text = render::checks(&results, args.verbose);
+    let text = if args.metrics {
+        metrics::checks(&loaded.platform.platform, &loaded.environment, &results)
+    } else {
+        render::checks(&results, args.verbose)
+    };
     let outcome = if failed == 0 { "passed" } else { "failed" };
     let code = if failed == 0 { exit::DONE } else { exit::FAILED };
     Ok(Answer::new(text, json!({"outcome": outcome, "checks": results})).with_code(code))

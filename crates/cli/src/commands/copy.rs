@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use muster_engine::{execute, fold, survey, world::World};
 use muster_plan::copy::{CopyRequest, plan};
 use muster_repo::{CopyDepth, CopyOptions, Location};
-use muster_types::{Kind, config::RepositoryCopy, plan::Mode, report::RunReport};
+use muster_types::{
+    Kind,
+    backup::RunId,
+    config::RepositoryCopy,
+    plan::{Mode, Plan},
+    report::RunReport,
+};
 use serde_json::json;
 
 use crate::{
@@ -28,6 +34,8 @@ pub(super) fn run(global: &Global, args: &CopyArgs) -> Result<Answer, Failure> {
         let world = app::open_world_with_copies(loaded, Some(from))?;
         return act(&world, &[ITSELF.to_owned()], args, &progress);
     }
+    let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|given| given == name);
+    let buckets = super::buckets::look(&loaded, &wanted);
     let world = app::open_world_with_copies(loaded, None)?;
     if world.copies.is_empty() {
         return Err(Failure::new(
@@ -37,7 +45,9 @@ pub(super) fn run(global: &Global, args: &CopyArgs) -> Result<Answer, Failure> {
         ));
     }
     let names = names(&world, &args.names)?;
-    act(&world, &names, args, &progress)
+    let mut answer = act(&world, &names, args, &progress)?;
+    super::buckets::warn(&mut answer, &buckets);
+    Ok(answer)
 }
 
 /// Returns the copies that are meant; unknown ones are refused.
@@ -81,11 +91,21 @@ fn bring(
     request: CopyRequest,
     progress: &Progress,
 ) -> Result<RunReport, Failure> {
+    let (run, plan) = make_plan(world, names, request)?;
+    Ok(execute::execute(world, &run, &plan, progress)?)
+}
+
+/// Surveys and plans to bring copies up to date.
+pub(super) fn make_plan(
+    world: &World,
+    names: &[String],
+    request: CopyRequest,
+) -> Result<(RunId, Plan), Failure> {
     let facts = survey::survey(world, &[])?;
     let made = fold::copies_made(&world.journal.events()?);
     let own = Request::new(world, facts.now);
     let plan = plan(own.scope(world, Mode::Live), &facts, names, &made, request);
-    Ok(execute::execute(world, &own.run, &plan, progress)?)
+    Ok((own.run, plan))
 }
 
 /// Brings those copies up to date that want it after each backup, and adds what came of it to the backup's answer.
@@ -121,7 +141,7 @@ pub(crate) fn after_backup(world: &World, answer: &mut Answer, progress: &Progre
 }
 
 /// Looks at the copies, for `muster status` and `muster reach`.
-pub(super) fn seen(world: &World) -> Vec<muster_types::facts::CopyFacts> {
+pub(crate) fn seen(world: &World) -> Vec<muster_types::facts::CopyFacts> {
     // A person waits: what does not answer at once is said to be not reached.
     let hasty: BTreeMap<String, _> = world
         .copies
@@ -132,7 +152,7 @@ pub(super) fn seen(world: &World) -> Vec<muster_types::facts::CopyFacts> {
 }
 
 /// Rows of `muster status` for the copies.
-pub(super) fn rows(
+pub(crate) fn rows(
     world: &World,
     facts: &muster_types::facts::Facts,
     seen: &[muster_types::facts::CopyFacts],

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use muster_repo::{KeyInfo, Location, keys};
+use muster_repo::{KeyInfo, Location, Provider, keys};
 use muster_types::{Clock, Kind, Timestamp};
 use serde_json::json;
 
@@ -115,9 +115,12 @@ The repository has restic's format, and the key is its password:
 fn place(location: &Location) -> String {
     match location {
         Location::Local(_) => "FOLDER".to_owned(),
+        Location::Sftp(_) => format!("\"{location}\""),
         Location::S3(s3) => {
             let endpoint = s3.endpoint.iter().map(|endpoint| format!(", endpoint: \"{endpoint}\""));
-            format!("\"{location}\", region: {}{}", s3.region, endpoint.collect::<String>())
+            let region = Some(&s3.region).filter(|region| !region.is_empty());
+            let region = region.map(|region| format!(", region: {region}")).unwrap_or_default();
+            format!("\"{location}\"{region}{}", endpoint.collect::<String>())
         }
     }
 }
@@ -126,14 +129,12 @@ fn place(location: &Location) -> String {
 fn asked(location: &Location) -> String {
     match location {
         Location::Local(_) => "FOLDER".to_owned(),
+        Location::Sftp(_) => quoted(&location.to_string()),
         Location::S3(s3) => {
             let endpoint = s3.endpoint.iter().map(|endpoint| format!(" --endpoint {endpoint}"));
-            format!(
-                "{} --region {}{}",
-                quoted(&location.to_string()),
-                s3.region,
-                endpoint.collect::<String>()
-            )
+            let region = Some(&s3.region).filter(|region| !region.is_empty());
+            let region = region.map(|region| format!(" --region {region}")).unwrap_or_default();
+            format!("{}{region}{}", quoted(&location.to_string()), endpoint.collect::<String>())
         }
     }
 }
@@ -142,6 +143,10 @@ fn asked(location: &Location) -> String {
 fn for_restic(location: &Location) -> String {
     match location {
         Location::Local(folder) => folder.display().to_string(),
+        // With two slashes restic counts from the root, with one from the user's home folder.
+        Location::Sftp(sftp) => format!("sftp://{}/{}", sftp.authority(), sftp.path),
+        // The account and its key it has from AZURE_ACCOUNT_NAME and AZURE_ACCOUNT_KEY.
+        Location::S3(s3) if s3.provider == Provider::Azure => format!("azure:{}:/{}", s3.bucket, s3.prefix),
         Location::S3(s3) => {
             let aws = format!("https://s3.{}.amazonaws.com", s3.region);
             let endpoint = s3.endpoint.as_deref().unwrap_or(&aws).trim_end_matches('/');

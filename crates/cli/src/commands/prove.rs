@@ -4,9 +4,9 @@ use muster_engine::{execute, survey, world::World};
 use muster_plan::{RecoveryTarget, choose, prove};
 use muster_types::{
     Kind,
-    backup::{Backup, Method},
+    backup::{Backup, Method, RunId},
     facts::{Facts, ProofOutcome},
-    plan::Mode,
+    plan::{Mode, Plan},
 };
 
 use crate::{
@@ -30,7 +30,19 @@ pub(super) fn run(global: &Global, args: &ProveArgs) -> Result<Answer, Failure> 
 
 /// Proves, with everything open already.
 pub(crate) fn prove_newest(world: &World, args: &ProveArgs, progress: &Progress) -> Result<Answer, Failure> {
-    let names = app::component_names(world, &args.components)?;
+    let (run, plan) = make_plan(world, args)?;
+    if args.dry_run {
+        return Ok(render::plan(&plan));
+    }
+    let report = execute::execute(world, &run, &plan, progress)?;
+    let is_damaged = report.proofs.iter().any(|proof| proof.outcome == ProofOutcome::Failed);
+    let answer = render::run(&report);
+    Ok(if is_damaged { answer.with_code(exit::DAMAGED) } else { answer })
+}
+
+/// Surveys and plans what `args` ask for.
+pub(crate) fn make_plan(world: &World, args: &ProveArgs) -> Result<(RunId, Plan), Failure> {
+    let names = app::names_with_backups(world, &args.components)?;
     let facts = survey::survey(world, &names)?;
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, Mode::Live);
@@ -38,13 +50,7 @@ pub(crate) fn prove_newest(world: &World, args: &ProveArgs, progress: &Progress)
         names.iter().map(|name| pick(&facts, name, args)).collect::<Result<_, _>>()?;
     let mut plan = prove::plan(scope, &facts, &backups);
     plan.notes.extend(refuse_wrong_programs(world, &backups, &args.components)?);
-    if args.dry_run {
-        return Ok(render::plan(&plan));
-    }
-    let report = execute::execute(world, &request.run, &plan, progress)?;
-    let is_damaged = report.proofs.iter().any(|proof| proof.outcome == ProofOutcome::Failed);
-    let answer = render::run(&report);
-    Ok(if is_damaged { answer.with_code(exit::DAMAGED) } else { answer })
+    Ok((request.run, plan))
 }
 
 /// Refuses to begin when configured programs cannot open a backup: of a component that a person has named, or of all. Of

@@ -3,6 +3,8 @@
 //!
 //! Nothing that stands in the folder is overwritten, and everything that was written is named.
 
+mod from_kit;
+
 use std::{
     io::{self, BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
@@ -39,10 +41,27 @@ const KEY_BYTES_MAX: usize = 4096;
 pub(super) fn run(global: &Global, args: &RecoverArgs) -> Result<Answer, Failure> {
     let (begun, begun_at) = (Instant::now(), SystemClock.now());
     let progress = Progress::new(global.quiet || global.json);
-    let location = app::new_location(&args.repository, args.endpoint.as_ref(), args.region.as_ref())?;
-    let repo = app::open_repo_at(&location, key(args)?)?;
     let mut told = Told::default();
-    let state = choose(&repo, global, args, &mut told)?;
+    let meant = Meant { platform: args.platform.as_ref(), environment: global.env.as_ref() };
+    let (location, repo, state) = match (&args.kit, &args.repository) {
+        (Some(kit), _) => from_kit::begin(kit, args, &meant, &mut told)?,
+        (None, Some(repository)) => {
+            if args.unlock.identity.is_some() || args.unlock.passphrase_file.is_some() {
+                return Err(Failure::new(
+                    Kind::Input,
+                    "`--identity` and `--passphrase-file` open a kit, and none is given",
+                    "give `--kit FILE`; the key of a repository is given with `--key-file`",
+                ));
+            }
+            let location = app::new_location(repository, args.endpoint.as_ref(), args.region.as_ref())?;
+            let repo = app::open_repo_at(&location, key(args)?)?;
+            let state = choose(&repo, &meant, &mut told)?;
+            (location, repo, state)
+        }
+        (None, None) => {
+            return Err(Failure::new(Kind::Input, "no repository is named", "give `--repository LOCATION`"));
+        }
+    };
     let into = std::path::absolute(&args.into).map_err(|error| cannot("find", &args.into, &error))?;
     let mut loaded = unpack(global, &state, &into, &repo, &mut told)?;
     let from = origin(&loaded, &location, &mut told);
@@ -73,6 +92,12 @@ pub(super) fn run(global: &Global, args: &RecoverArgs) -> Result<Answer, Failure
     document["outcome"] = document[kind].get("outcome").cloned().unwrap_or_else(|| json!("done"));
     answer.document = document;
     Ok(answer)
+}
+
+/// Which platform and environment a person means; `None`: the only one.
+struct Meant<'a> {
+    platform: Option<&'a String>,
+    environment: Option<&'a String>,
 }
 
 /// What is said before and after the plan or the run.
@@ -136,12 +161,12 @@ fn typed() -> Result<String, Failure> {
 }
 
 /// Chooses the state: of the platform and the environment that are meant, the one that was written last.
-fn choose(repo: &Repo, global: &Global, args: &RecoverArgs, told: &mut Told) -> Result<Carried, Failure> {
+fn choose(repo: &Repo, meant: &Meant<'_>, told: &mut Told) -> Result<Carried, Failure> {
     let (states, broken) = carry::carried(repo)?;
     let mut fits: Vec<Carried> = states
         .into_iter()
-        .filter(|state| args.platform.as_ref().is_none_or(|name| state.id.platform == *name))
-        .filter(|state| global.env.as_ref().is_none_or(|name| state.id.environment == *name))
+        .filter(|state| meant.platform.is_none_or(|name| state.id.platform == *name))
+        .filter(|state| meant.environment.is_none_or(|name| state.id.environment == *name))
         .collect();
     let mut kinds: Vec<String> =
         fits.iter().map(|state| format!("{} ({})", state.id.platform, state.id.environment)).collect();
@@ -293,6 +318,7 @@ fn restore(
         dry_run: !args.all,
         yes: args.yes,
         table: Vec::new(),
+        edit: args.edit.clone(),
         unseal: args.unseal.clone(),
         server_token_file: None,
     };
@@ -307,11 +333,12 @@ fn restore(
         Err(failure) => return Err(failure),
     };
     if !args.all {
-        return Ok(render::plan(&plan));
+        let mut answer = render::plan(&plan);
+        super::restore::edits::add(&mut answer, world, &plan)?;
+        return Ok(answer);
     }
-    // Of a component that is restored as files no secret is needed.
-    let asked: Vec<String> = plan.steps.iter().filter_map(super::restore::loaded_into_server).collect();
-    app::refuse_missing_secrets(&world.platform, &asked, &asked)?;
+    super::restore::refuse_missing(world, &plan)?;
+    super::restore::edits::say(world, &plan, progress)?;
     super::restore::say_point(&plan, progress);
     let question = format!("this restores every component of environment {}", world.environment);
     confirm(args.yes, &question, "all")?;

@@ -1,25 +1,30 @@
 //! `muster restore`: bring components back, or put back what a restore moved aside.
 
 mod anew;
+pub(crate) mod edits;
 mod point;
+mod recreate;
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
+use muster_drivers::secrets;
 use muster_engine::{execute, fold, survey, world::World};
 use muster_plan::{
     RecoveryTarget, Scope,
     reach::way,
     restore::{Destination, RestoreOptions, plan_together, targets_into},
+    rotate,
     tables::{self, TableOptions},
     undo,
 };
 use muster_types::{
     Kind, Timestamp,
     backup::{BackupId, RunId},
-    event::{RunOutcome, Watcher},
+    config::SecretTarget,
+    event::{RunOutcome, Unwatched, Watcher},
     facts::Facts,
     plan::{Action, Holder, Mode, Plan, Step, Takeover},
     report::{RunReport, StepState},
@@ -50,9 +55,12 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Result<Answer, Failure
     loop {
         let (run, plan) = make_plan(&world, args, &progress)?;
         if args.dry_run {
-            return Ok(render::plan(&plan));
+            let mut answer = render::plan(&plan);
+            edits::add(&mut answer, &world, &plan)?;
+            return Ok(answer);
         }
         refuse_missing(&world, &plan)?;
+        edits::say(&world, &plan, &progress)?;
         say_point(&plan, &progress);
         if !is_harmless {
             ask(&world, args, &plan, &progress)?;
@@ -78,10 +86,15 @@ pub(super) fn say_point(plan: &Plan, progress: &Progress) {
     }
 }
 
-/// Of a component that is restored as files no secret is needed.
+/// Of a component that is restored as files no secret is needed; a service needs those that are listed for it.
 pub(super) fn refuse_missing(world: &World, plan: &Plan) -> Result<(), Failure> {
     let loaded: Vec<String> = plan.steps.iter().filter_map(loaded_into_server).collect();
-    app::refuse_missing_secrets(&world.platform, &loaded, &loaded)
+    app::refuse_missing_secrets(&world.platform, &loaded, &loaded)?;
+    // What is needed afterwards is looked for before anything is stopped.
+    let platform = &world.platform;
+    let is_coming = |place: &SecretTarget| rotate::is_brought_back(&platform.components, plan, place);
+    secrets::refuse_missing(platform, rotate::started(plan).into_iter(), &is_coming, &Unwatched)?;
+    Ok(())
 }
 
 fn ask(world: &World, args: &RestoreArgs, plan: &Plan, progress: &Progress) -> Result<(), Failure> {
@@ -108,12 +121,13 @@ fn ask(world: &World, args: &RestoreArgs, plan: &Plan, progress: &Progress) -> R
 }
 
 /// Returns the component whose server a step asks.
-pub(super) fn loaded_into_server(step: &Step) -> Option<String> {
+fn loaded_into_server(step: &Step) -> Option<String> {
     match &step.action {
         // A new server knows no token of the old one: it is opened by keys that people give.
         Action::TakeOver { how: Takeover::Initialise, .. } => None,
         Action::Load { component, .. }
         | Action::TakeOver { component, .. }
+        | Action::EmptyCache { component, folder: None }
         | Action::Swap { component, holder: Holder::Server, .. } => Some(component.clone()),
         _ => None,
     }
@@ -140,7 +154,10 @@ pub(crate) fn make_plan(
             "restore them one after the other",
         ));
     }
-    let names = app::component_names(world, &args.components)?;
+    if let Some(planned) = recreate::make_plan(world, args)? {
+        return Ok(planned);
+    }
+    let names = app::names_with_backups(world, &args.components)?;
     if args.anew.start_anew {
         return anew::make_plan(world, args, &names);
     }
@@ -151,6 +168,7 @@ pub(crate) fn make_plan(
     let request = Request::new(world, facts.now);
     let scope = request.scope(world, if args.drill { Mode::Drill } else { Mode::Live });
     if args.undo {
+        edits::asked(args)?;
         point::refuse_undo(&args.point.clean)?;
         let kept = fold::kept(&world.journal.events()?);
         let plan = undo::plan(scope, &facts, &names, &kept)?;
@@ -165,9 +183,12 @@ pub(crate) fn make_plan(
         replace: args.replace,
         failed_at: args.failed_at.as_deref().map(|text| parse_past(text, facts.now)).transpose()?,
         timeline: args.timeline,
+        edits: edits::asked(args)?,
     };
     let mut plan = plan_together(scope, &facts, &options, together)?;
+    edits::refuse_unused(&plan, &options.edits)?;
     plan.notes.extend(left_out);
+    plan.notes.extend(recreate::left_out(world, args));
     Ok((request.run, plan))
 }
 

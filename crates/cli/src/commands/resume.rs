@@ -42,7 +42,13 @@ pub(super) fn run(global: &Global, args: &ResumeArgs) -> Result<Answer, Failure>
     let progress = Progress::new(global.quiet || global.json);
     if matches!(
         record.plan.verb,
-        Verb::Restore | Verb::Undo | Verb::Prune | Verb::Rescue | Verb::Repair | Verb::Quarantine
+        Verb::Restore
+            | Verb::Undo
+            | Verb::Prune
+            | Verb::Rescue
+            | Verb::Repair
+            | Verb::Quarantine
+            | Verb::Rotate
     ) {
         let question = format!("this continues the {} of run {}", record.plan.verb.word(), record.report.run);
         confirm(args.yes, &question, record.plan.verb.word())?;

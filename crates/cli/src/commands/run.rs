@@ -12,6 +12,7 @@ mod children;
 mod console;
 mod dry;
 mod prompt;
+mod session;
 mod source;
 
 use std::{collections::BTreeMap, io::IsTerminal, path::Path};
@@ -151,6 +152,7 @@ fn perform(
         services: &services,
         // This very program, also when its file was replaced meanwhile.
         keeper: vec!["/proc/self/exe".into(), "keep-step".into()],
+        session: session::address(),
         mask: loaded.mask.clone(),
     };
     // A run that goes on has some of it behind it.

@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use muster_drivers::services::{self, ServiceAction, ServiceChange, ServiceDriver};
+use muster_drivers::{
+    secrets,
+    services::{self, ServiceAction, ServiceChange, ServiceDriver},
+};
 use muster_engine::script;
-use muster_types::{Clock, Kind, Mask, Span};
+use muster_types::{Clock, Kind, Mask, Span, config::Platform};
 use serde_json::json;
 
 use crate::{
@@ -70,6 +73,7 @@ pub(super) fn run(global: &Global, args: &ServiceArgs) -> Result<Answer, Failure
         return logs(name, driver.as_ref(), args.since, path, &loaded.mask, &progress);
     }
     let start = || services::start_and_wait(name, driver.as_ref(), ready, within, clock, &progress);
+    refuse_without_secrets(args, &loaded.platform, &progress)?;
     let said = match args.verb {
         ServiceVerb::Status | ServiceVerb::Logs => None,
         ServiceVerb::Scale => Some(driver.scale(args.replicas.unwrap_or_default(), &progress)?),
@@ -96,11 +100,22 @@ pub(super) fn run(global: &Global, args: &ServiceArgs) -> Result<Answer, Failure
         ServiceVerb::Clean => Some(driver.change(ServiceChange::Clean, &progress)?),
     };
     let status = driver.status(&progress)?;
-    let text = match &said {
-        Some(said) => format!("{name}: {status}, {said}"),
-        None => format!("{name}: {status}"),
-    };
+    let mut text = format!("{name}: {status}");
+    text.extend(said.iter().map(|said| format!(", {said}")));
     Ok(Answer::new(text, json!({"service": name, "status": status.to_string(), "summary": said})))
+}
+
+/// A service that would start without what it needs is not started.
+fn refuse_without_secrets(
+    args: &ServiceArgs,
+    platform: &Platform,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    if matches!(args.verb, ServiceVerb::Start | ServiceVerb::Restart | ServiceVerb::Rebuild) {
+        let service = [args.service.as_str()].into_iter();
+        secrets::refuse_missing(platform, service, &|_| false, progress)?;
+    }
+    Ok(())
 }
 
 fn commands(driver: &dyn ServiceDriver, args: &ServiceArgs) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! `muster show`: one backup, or one run.
 
+mod export;
 mod follow;
 
 use muster_drivers::described::{self, ServerFacts};
@@ -34,9 +35,12 @@ pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
         if args.follow {
             record = follow::follow(&loaded, &journal, record)?;
         }
+        if let Some(file) = &args.export {
+            return export::write(&loaded, &journal, &record, file);
+        }
         return Ok(of_run(&record, &events));
     }
-    if args.follow {
+    if args.follow || args.export.is_some() {
         return Err(Failure::new(
             Kind::NotFound,
             format!("there is no run `{}`", args.id),

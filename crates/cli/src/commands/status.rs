@@ -1,8 +1,8 @@
 //! `muster status`: target, measured, basis and verdict of every objective.
 
-use muster_engine::{fold, survey};
-use muster_plan::status::{MeasuredRecovery, logs, newest_good, newest_proof, rows};
-use muster_types::objective::{Basis, Verdict};
+use muster_engine::survey;
+use muster_plan::status::{logs, newest_good, newest_proof};
+use muster_types::objective::Verdict;
 use serde_json::json;
 
 use crate::{
@@ -10,21 +10,24 @@ use crate::{
     app::{self, Intent},
     args::{Global, StatusArgs},
     exit::{self, Failure},
-    metrics, render,
+    metrics,
+    recoverability::objective_rows,
+    render, rules,
 };
 
 pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Answer, Failure> {
-    let world = app::open_world_with_copies(app::load(global, Intent::Read)?, None)?;
-    let names = app::component_names(&world, &[])?;
+    let loaded = app::load(global, Intent::Read)?;
+    if args.rules {
+        let text = rules::text(&loaded.platform, &loaded.environment);
+        return Ok(Answer::new(text.clone(), json!({"rules": text})));
+    }
+    let buckets = super::buckets::look(&loaded, &|_| true);
+    let world = app::open_world_with_copies(loaded, None)?;
+    let names = app::names_with_backups(&world, &[])?;
+    let is_disposable = |name: &&String| world.platform.components[*name].is_disposable();
+    let disposable: Vec<&String> = world.platform.components.keys().filter(is_disposable).collect();
     let facts = survey::survey(&world, &names)?;
-    let recoveries: Vec<MeasuredRecovery> = fold::recoveries(&world.journal.events()?)
-        .into_iter()
-        .filter_map(|(component, _, at, row)| {
-            let basis = row.basis.unwrap_or(Basis::Incident);
-            row.measured_seconds.map(|seconds| MeasuredRecovery { component, at, seconds, basis })
-        })
-        .collect();
-    let rows = rows(&world.platform, &facts, &recoveries);
+    let rows = objective_rows(&world, &facts)?;
     let seen = super::copy::seen(&world);
     let copies = super::copy::rows(&world, &facts, &seen);
     let logs = logs(&world.platform, &facts, &seen);
@@ -41,11 +44,16 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Result<Answer, Failure>
             + &metrics::copies(platform, environment, &copies)
     } else {
         render::status(platform, environment, &facts, &names, &rows)
+            + &render::disposable(&disposable)
             + &render::log::stand(&logs, facts.now)
             + &render::copies::stand(&copies, facts.now)
+            + &super::buckets::text(&buckets)
     };
-    let document = json!({"platform": world.platform.platform, "environment": world.environment,
-        "at": facts.now, "objectives": rows, "components": newest, "logs": logs, "copies": copies});
+    let mut document = json!({"platform": world.platform.platform, "environment": world.environment,
+        "at": facts.now, "objectives": rows, "disposable": disposable, "components": newest, "logs": logs, "copies": copies});
+    if !buckets.is_empty() {
+        document["buckets"] = json!(buckets);
+    }
     let is_breached = rows.iter().any(|row| row.verdict == Verdict::Breached)
         || copies.iter().any(|row| row.verdict == Verdict::Breached);
     let code = if args.check && is_breached { exit::BREACHED } else { exit::DONE };

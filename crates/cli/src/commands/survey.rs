@@ -1,7 +1,7 @@
 //! `muster survey`: what Muster sees of each component, and what a backup still needs.
 //!
 //! It opens neither the repository nor the journal and takes no lock: it also answers while a backup runs, on a host
-//! that has no key, and before `muster init`.
+//! that has no key, and before `muster init`. Of a bucket it asks what the configuration declares, and nothing else.
 
 use muster_drivers::look::{Finding, Look};
 use muster_types::Kind;
@@ -38,8 +38,14 @@ pub(super) fn run(global: &Global, args: &SurveyArgs) -> Result<Answer, Failure>
     if names.is_empty() {
         text.push_str("the configuration has no components\n");
     }
+    let buckets = super::buckets::look(&loaded, &|_| args.components.is_empty());
+    text.push_str(&super::buckets::text(&buckets));
+    is_ready &= super::buckets::are_sound(&buckets);
     let outcome = if is_ready { "passed" } else { "failed" };
-    let document = json!({"outcome": outcome, "components": documents});
+    let mut document = json!({"outcome": outcome, "components": documents});
+    if !buckets.is_empty() {
+        document["buckets"] = json!(buckets);
+    }
     Ok(Answer::new(text, document).with_code(if is_ready { exit::DONE } else { exit::FAILED }))
 }
 

@@ -1,5 +1,9 @@
 //! `muster verify`: the repository itself, or foreign backup files.
 
+mod journals;
+
+use std::path::PathBuf;
+
 use muster_drivers::foreign;
 use muster_engine::fold;
 use muster_repo::{Expected, Finding, Repo, VerifyDepth};
@@ -18,7 +22,9 @@ use crate::{
 
 pub(super) fn run(global: &Global, args: &VerifyArgs) -> Result<Answer, Failure> {
     if !args.files.is_empty() {
-        return verify_files(args);
+        let (exports, foreign): (Vec<_>, Vec<_>) =
+            args.files.iter().cloned().partition(|file| journals::is_export(file));
+        return verify_files(global, &exports, &foreign);
     }
     let mut loaded = app::load(global, Intent::Read)?;
     let location = match &args.from {
@@ -72,17 +78,23 @@ fn depth(args: &VerifyArgs) -> Result<VerifyDepth, Failure> {
     }
 }
 
-fn verify_files(args: &VerifyArgs) -> Result<Answer, Failure> {
-    let reports = args.files.iter().map(|file| foreign::verify_file(file)).collect::<Result<Vec<_>, _>>()?;
+fn verify_files(global: &Global, exports: &[PathBuf], files: &[PathBuf]) -> Result<Answer, Failure> {
+    let journals = exports.iter().map(|file| journals::look(global, file)).collect::<Result<Vec<_>, _>>()?;
+    let is_altered = journals.iter().any(|one| !one.is_sound);
+    let reports = files.iter().map(|file| foreign::verify_file(file)).collect::<Result<Vec<_>, _>>()?;
     let is = |verdict| reports.iter().any(|report| report.verdict == verdict);
     // What cannot be judged is not sound, but nothing is known to be damaged either.
-    let code = match (is(foreign::Verdict::Damaged), is(foreign::Verdict::Suspicious)) {
+    let code = match (is_altered || is(foreign::Verdict::Damaged), is(foreign::Verdict::Suspicious)) {
         (true, _) => exit::DAMAGED,
         (false, true) => exit::FAILED,
         (false, false) => exit::DONE,
     };
-    let text = reports.iter().map(render::foreign).collect::<String>();
+    let text: String =
+        journals.iter().map(|one| one.text.clone()).chain(reports.iter().map(render::foreign)).collect();
     let outcome = if code == exit::DONE { "passed" } else { "failed" };
-    let document = json!({"outcome": outcome, "files": reports});
+    let mut document = json!({"outcome": outcome, "files": reports});
+    if !journals.is_empty() {
+        document["journals"] = journals.into_iter().map(|one| one.document).collect();
+    }
     Ok(Answer::new(text, document).with_code(code))
 }

@@ -118,6 +118,12 @@ fn visit_scalar<'de, V: Visitor<'de>>(text: &str, is_plain: bool, visitor: V) ->
     if let Ok(number) = text.parse::<i64>() {
         return visitor.visit_i64(number);
     }
+    if text.contains('.')
+        && text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b))
+        && let Ok(number) = text.parse::<f64>()
+    {
+        return visitor.visit_f64(number);
+    }
     match text {
         "true" | "True" | "TRUE" => visitor.visit_bool(true),
         "false" | "False" | "FALSE" => visitor.visit_bool(false),

@@ -27,6 +27,10 @@ const CONNECTIONS: &[&str] = &[
     "namespace",
     "context",
     "kubeconfig",
+    "warm",
+    "dump",
+    "restore",
+    "verify",
     "ca_file",
     "cert_file",
     "key_file",
@@ -83,6 +87,7 @@ fn refuse_connections(shared: &Node, environment: &str, sources: &Sources, findi
     for (section, one, keys) in [
         ("components", "component", CONNECTIONS),
         ("services", "service", &["compose", "systemd", "kubernetes", "command"][..]),
+        ("secrets", "secret", &["in", "new", "proof", "revoke"][..]),
         ("checks", "check", muster_drivers::checks::PLACES),
         ("notify", "channel", &["http", "command"][..]),
     ] {

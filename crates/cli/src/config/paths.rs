@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use muster_types::config::{Component, Platform};
+use muster_types::config::{CommandText, Component, Platform};
 
 use super::discover::clean;
 
@@ -21,11 +21,54 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
     };
     platform.state.iter_mut().for_each(path);
     if let Some(repository) = &mut platform.repository {
+        let files = repository.copies.iter_mut().filter_map(|copy| copy.ssh_config.as_mut());
+        for file in files.chain(&mut repository.ssh_config) {
+            *file = clean(&folder.join(&*file));
+        }
         let copies = repository.copies.iter_mut().map(|copy| &mut copy.location);
         for location in copies.chain([&mut repository.location]).filter(|text| !text.contains("://")) {
             *location = clean(&folder.join(&*location)).to_string_lossy().into_owned();
         }
     }
+    make_components_absolute(platform, path, program);
+    for service in platform.services.values_mut() {
+        if let Some(compose) = &mut service.compose {
+            path(&mut compose.file);
+        }
+        if let Some(own) = &mut service.kubernetes {
+            own.kubeconfig.iter_mut().for_each(path);
+            own.kubectl.iter_mut().filter(|one| one.components().count() > 1).for_each(path);
+        }
+        if let Some(command) = &mut service.command {
+            [&mut command.start, &mut command.stop, &mut command.status].into_iter().for_each(program);
+            command.log.iter_mut().for_each(path);
+        }
+    }
+    make_secrets_absolute(platform, path, program);
+    for check in platform.checks.values_mut() {
+        check.command.iter_mut().for_each(program);
+        if let Some(tool) = check.tool.as_mut().filter(|tool| tool.contains('/')) {
+            *tool = clean(&folder.join(&*tool)).to_string_lossy().into_owned();
+        }
+        [&mut check.disk, &mut check.file, &mut check.ca].into_iter().flatten().for_each(path);
+        for request in
+            check.chain.iter_mut().flat_map(|chain| chain.requests.iter_mut().chain(&mut chain.always))
+        {
+            request.upload.iter_mut().for_each(|upload| path(&mut upload.file));
+            request.download.iter_mut().filter_map(|download| download.same_as.as_mut()).for_each(path);
+        }
+        if let Some(sqlite) = &mut check.sqlite {
+            path(&mut sqlite.path);
+        }
+    }
+}
+
+/// Where components live, and the programs that read and change them.
+fn make_components_absolute(
+    platform: &mut Platform,
+    path: impl Fn(&mut PathBuf) + Copy,
+    program: impl Fn(&mut Vec<String>) + Copy,
+) {
     for component in platform.components.values_mut() {
         match component {
             Component::Sqlite(sqlite) => sqlite.path.iter_mut().for_each(path),
@@ -41,7 +84,13 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
                 own.kubeconfig.iter_mut().for_each(path);
                 own.kubectl.iter_mut().filter(|one| one.components().count() > 1).for_each(path);
             }
-            Component::Redis(redis) => redis.bin_dir.iter_mut().for_each(path),
+            Component::Command(own) => {
+                own.commands_mut().filter_map(CommandText::program_mut).for_each(program);
+            }
+            Component::Redis(redis) => {
+                let warm = redis.warm.iter_mut().flat_map(|warm| &mut warm.ca);
+                redis.bin_dir.iter_mut().chain(&mut redis.data_dir).chain(warm).for_each(path);
+            }
             Component::Vault(vault) => {
                 vault.bin_dir.iter_mut().chain(vault.tls.files_mut()).for_each(path);
             }
@@ -52,27 +101,31 @@ pub(super) fn make_absolute(platform: &mut Platform, folder: &Path) {
             }
         }
     }
-    for service in platform.services.values_mut() {
-        if let Some(compose) = &mut service.compose {
-            path(&mut compose.file);
+}
+
+/// Where secrets live, and the programs that make, look at and revoke them.
+fn make_secrets_absolute(
+    platform: &mut Platform,
+    path: impl Fn(&mut PathBuf) + Copy,
+    program: impl Fn(&mut Vec<String>) + Copy,
+) {
+    for secret in platform.secrets.values_mut() {
+        for place in &mut secret.places {
+            place.env_file.iter_mut().for_each(|own| path(&mut own.path));
+            place.file.iter_mut().for_each(path);
+            if let Some(own) = &mut place.kubernetes {
+                own.kubeconfig.iter_mut().for_each(path);
+                own.kubectl.iter_mut().filter(|one| one.components().count() > 1).for_each(path);
+            }
         }
-        if let Some(own) = &mut service.kubernetes {
-            own.kubeconfig.iter_mut().for_each(path);
-            own.kubectl.iter_mut().filter(|one| one.components().count() > 1).for_each(path);
+        secret.revoke.iter_mut().for_each(program);
+        if let Some(new) = &mut secret.new {
+            new.command.iter_mut().for_each(program);
+            new.file.iter_mut().for_each(path);
         }
-        if let Some(command) = &mut service.command {
-            [&mut command.start, &mut command.stop, &mut command.status].into_iter().for_each(program);
-            command.log.iter_mut().for_each(path);
-        }
-    }
-    for check in platform.checks.values_mut() {
-        check.command.iter_mut().for_each(program);
-        if let Some(tool) = check.tool.as_mut().filter(|tool| tool.contains('/')) {
-            *tool = clean(&folder.join(&*tool)).to_string_lossy().into_owned();
-        }
-        [&mut check.disk, &mut check.file, &mut check.ca].into_iter().flatten().for_each(path);
-        if let Some(sqlite) = &mut check.sqlite {
-            path(&mut sqlite.path);
+        for look in [&mut secret.proof.accepts, &mut secret.proof.refuses].into_iter().flatten() {
+            look.command.iter_mut().for_each(program);
+            look.ca.iter_mut().for_each(path);
         }
     }
 }

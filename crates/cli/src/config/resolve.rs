@@ -68,7 +68,7 @@ impl Resolver<'_> {
             values: Vec::new(),
         };
         tree.scalars(&mut Vec::new(), &mut |path, node, text| {
-            if !text.contains("${") {
+            if !text.contains("${") || is_of_a_shell(path) {
                 return;
             }
             let (mut values, mut found) = (Vec::new(), Vec::new());
@@ -91,11 +91,15 @@ impl Resolver<'_> {
                 Some(Some(value)) => {
                     // Where data lies is no secret, and must be readable in plans and errors.
                     let section = path.first().map_or("", String::as_str);
+                    let is_secret =
+                        |key: &String| key == "url" || SECRETS_OF_COMPONENTS.contains(&key.as_str());
+                    let is_inside = |key: &String| ["env", "headers", "http", "body"].contains(&key.as_str());
                     let is_login = section == "components"
-                        && path
-                            .get(2)
-                            .is_some_and(|key| key == "url" || SECRETS_OF_COMPONENTS.contains(&key.as_str()));
-                    if is_login || ["services", "checks", "notify"].contains(&section) {
+                        && (path.get(2).is_some_and(is_secret) || path.get(3).is_some_and(is_inside));
+                    if is_login
+                        || ["services", "checks", "network", "notify", "secrets", "variables"]
+                            .contains(&section)
+                    {
                         resolved.values.append(&mut values);
                     }
                     put(&mut resolved.tree, path, value);
@@ -152,6 +156,13 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// `${HOME}` in a command is its shell's; a secret there would be seen by every user of the host.
+fn is_of_a_shell(path: &[String]) -> bool {
+    path.first().is_some_and(|section| section == "components")
+        && path.get(2).is_some_and(|key| ["dump", "restore", "verify"].contains(&key.as_str()))
+        && path.get(3).is_some_and(|key| key == "command")
 }
 
 fn put(tree: &mut Node, path: &[String], text: String) {

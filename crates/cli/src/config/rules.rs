@@ -16,10 +16,13 @@ use super::{
     typed::Typed,
 };
 
+mod caches;
+mod commands;
 mod components;
 mod copies;
 mod overlaps;
 mod rpo;
+mod secrets;
 mod services;
 mod store;
 
@@ -59,6 +62,7 @@ impl Rules<'_> {
         self.judge_repository(findings);
         self.judge_components(findings);
         self.judge_services(findings);
+        self.judge_secrets(findings);
         self.judge_channels(findings);
     }
 
@@ -80,6 +84,7 @@ impl Rules<'_> {
         for (section, what) in [
             ("components", "a component"),
             ("services", "a service"),
+            ("secrets", "a secret"),
             ("checks", "a check"),
             ("notify", "a channel"),
         ] {

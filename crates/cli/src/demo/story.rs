@@ -34,7 +34,7 @@ use super::{
 use crate::{
     answer::Answer,
     app::{self, Intent},
-    args::{AnewArgs, BackupArgs, Global, PointArgs, ProveArgs, RestoreArgs, UnsealArgs},
+    args::{AnewArgs, BackupArgs, EditArgs, Global, PointArgs, ProveArgs, RestoreArgs, UnsealArgs},
     clock::SystemClock,
     commands::{backup, prove, restore},
     exit::{self, Failure},
@@ -231,6 +231,7 @@ impl<'a> Story<'a> {
             try_older: false,
             undo: false,
             drill: false,
+            edit: EditArgs::default(),
             unseal: UnsealArgs::default(),
             server_token_file: None,
             dry_run: false,

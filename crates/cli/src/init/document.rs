@@ -132,11 +132,20 @@ const LOCAL: &str = "\
 # A repository on the same disk does not survive that disk: copy the folder to another place as well.
 ";
 const REMOTE: &str = "\
-# Who may read it there is said by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by `access_key` and `secret_key` here.
+# Who may read it there is said by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (Azure: AZURE_STORAGE_ACCOUNT and
+# AZURE_STORAGE_KEY), or by `access_key` and `secret_key` here.
+";
+
+const HOST: &str = "\
+# That host must let this user in without a question: `ssh_config: FILE` here names another configuration for `ssh -F`.
 ";
 
 fn head(draft: &Draft<'_>) -> String {
-    let is_remote = draft.repository.to_string_lossy().contains("://");
+    let advice = match draft.repository.to_string_lossy().split_once("://") {
+        None => LOCAL,
+        Some(("sftp", _)) => HOST,
+        Some(_) => REMOTE,
+    };
     let mut store = String::new();
     for (key, value) in [("endpoint", draft.endpoint), ("region", draft.region)] {
         if let Some(value) = value {
@@ -161,7 +170,6 @@ objectives: {{rto: 4h, rpo: 1d}}
 ",
         platform = scalar(draft.platform),
         repository = path(draft.repository),
-        advice = if is_remote { REMOTE } else { LOCAL },
         store = store,
         password = scalar_of_reference(draft.key_file),
     )

@@ -21,6 +21,7 @@ pub(super) fn done(report: &RunReport) -> String {
         report.failover.as_ref().map(failover),
         report.repair.as_ref().map(super::repair::repair),
         report.quarantine.as_ref().map(super::repair::quarantine),
+        Some(super::rotation::rotated(report)),
     ];
     parts.into_iter().flatten().collect()
 }

@@ -257,12 +257,36 @@ fn a_neighbour_with_a_longer_name_is_not_inside() {
 }
 
 #[test]
+fn a_disposable_cache_promises_nothing_and_what_empties_it_is_named_whole() {
+    let cache = |keys: &str| {
+        whole(&format!("  cache: {{kind: redis, url: \"redis://cache/\", disposable: true{keys}}}\n"))
+    };
+    let loaded = cache(", warm: {http: \"POST http://api/warm\", window: 1m}").load().unwrap();
+    assert!(loaded.platform.components["cache"].is_disposable());
+    for (keys, said) in [
+        (", backup: {every: 1h}", "component `cache` is disposable and has `backup`"),
+        (", objectives: {rpo: 1h}", "component `cache` is disposable and has `objectives`"),
+        (", data_dir: /srv/cache", "has `data_dir` without `service`"),
+        (", data_dir: /srv/cache, service: nobody", "names the service `nobody`, which is not there"),
+        (", warm: {http: \"POST somewhere\"}", "`warm` of component `cache`"),
+    ] {
+        let error = cache(keys).refused().to_string();
+        assert!(error.contains(said), "{said}: {error}");
+    }
+}
+
+#[test]
 fn a_redis_component_has_a_url_expected_settings_and_no_keys_of_other_kinds() {
     let redis = |keys: &str| whole(&format!("  cache: {{kind: redis, backup: {{every: 1h}}{keys}}}\n"));
     let error = redis("").refused();
     assert!(error.to_string().contains("component `cache` has no `url`"), "{error}");
+    let error = redis(", url: \"redis://cache/\", method: logical").refused();
+    assert!(error.to_string().contains("`method` does not belong to kind `redis`"), "{error}");
     let error = redis(", url: \"redis://cache/\", data_dir: /srv").refused();
-    assert!(error.to_string().contains("`data_dir` does not belong to kind `redis`"), "{error}");
+    assert!(
+        error.to_string().contains("`data_dir` of component `cache` belongs to a disposable cache"),
+        "{error}"
+    );
     let error = redis(", url: \"redis://u:geheim@cache/\"").refused();
     assert!(error.to_string().contains("stands here in clear text"), "{error}");
     assert!(!error.to_string().contains("geheim"), "{error}");

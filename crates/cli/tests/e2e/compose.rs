@@ -67,6 +67,31 @@ fn a_service_is_led_out_of_a_bad_value_and_a_bad_release_and_its_sandboxes_and_e
     shop.configure("1h");
     let nothing = shop.well(&["service", "clean", "api"]);
     assert!(nothing.stdout.contains("0 of 1 containers"), "{}", nothing.stdout);
+    rotated(&shop);
+}
+
+/// A password that two services get from their environment, and Muster from a file.
+fn rotated(shop: &Shop) {
+    let config = fs::read_to_string(shop.path("muster.yaml")).unwrap();
+    let secrets = format!(
+        "secrets:\n  cart:\n    needed_by: [redis, api]\n    in: [{{env_file: {{path: .env, key: REDIS_PASSWORD}}}}, {{file: redis.password}}]\n    \
+         new: {{generate: 24}}\n    proof: {{accepts: {{command: [sh, -c, \"REDISCLI_AUTH=$MUSTER_SECRET redis-cli -e -h {} ping\"], within: 30s}}}}\n",
+        shop.docker.address()
+    );
+    shop.write("muster.yaml", &format!("{config}{secrets}"));
+    let ids = || ["redis", "api"].map(|service| shop.inspect(service, "{{.Id}}"));
+    let (before, env) = (ids(), fs::read_to_string(shop.path(".env")).unwrap());
+    let told = shop.well(&["rotate", "cart", "--yes"]).stdout;
+    assert!(told.contains("new accepted, old refused"), "{told}");
+    let new = fs::read_to_string(shop.path("redis.password")).unwrap();
+    assert!(new.len() == 24 && !told.contains(&new), "{told}");
+    assert_eq!(fs::read_to_string(shop.path(".env")).unwrap(), env.replace(PASSWORD, &new));
+    let after = ids();
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after), "both are new containers");
+    let seen = shop.inspect("api", "{{.Config.Env}}");
+    assert!(seen.contains(&new) && !seen.contains(PASSWORD), "the service sees it");
+    // Muster's own login and the service's are the new one; the cart is what it was.
+    shop.well(&["check", "api-orders"]);
 }
 
 /// The environment has a value that the service cannot read.

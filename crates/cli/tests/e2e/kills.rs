@@ -10,6 +10,7 @@ mod cluster;
 mod copies;
 mod database;
 mod remote;
+mod rotation;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,7 @@
 //! Redis from outside: back up, prove, destroy, come back, undo; kills; a folder that a stopped server starts from.
 
 mod cluster;
+mod disposable;
 mod left;
 
 use std::{fs, os::unix::fs::PermissionsExt};

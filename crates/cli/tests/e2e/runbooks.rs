@@ -5,16 +5,25 @@
 //! `runbooks/refused.rs` for what never begins.
 
 mod ambiguous;
+mod block;
+mod breaker;
+mod data;
 mod documents;
 mod evidence;
+mod export;
 mod follow;
 mod full;
+mod investigate;
 mod kills;
+mod log_level;
+mod names;
 mod natives;
 mod paper;
 mod parallel;
 mod people;
+mod provider;
 mod refused;
+mod revise;
 mod tell;
 mod undo;
 

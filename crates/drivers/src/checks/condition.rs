@@ -331,7 +331,8 @@ fn unquoted(text: &str) -> (&str, bool) {
     }
 }
 
-fn placeholder(text: &str, offset: usize) -> Result<Placeholder, ConditionError> {
+/// Reads a placeholder; `offset` is where it begins in the text that is judged.
+pub(super) fn placeholder(text: &str, offset: usize) -> Result<Placeholder, ConditionError> {
     let unknown = |name: &str| {
         let message = if LATER.contains(&name.to_uppercase().as_str()) {
             "this placeholder is not supported yet"

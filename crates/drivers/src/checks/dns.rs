@@ -61,6 +61,39 @@ pub(super) fn observe(
     })
 }
 
+/// What one server answers to one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// `NOERROR`, `NXDOMAIN`.
+    pub(crate) rcode: String,
+    /// The records that were asked for, in the order of their texts.
+    pub(crate) records: Vec<String>,
+    /// For how long they may be remembered; nothing where there are none.
+    pub(crate) ttl_seconds: Option<u32>,
+    /// Whether the name belongs to the server that answers.
+    pub(crate) is_authoritative: bool,
+}
+
+/// Asks one server, and waits for so long at most; the error is a reason for people.
+pub(crate) fn query(
+    server: SocketAddr,
+    name: &str,
+    record: DnsRecord,
+    timeout: Duration,
+) -> Result<Reply, String> {
+    let check = DnsCheck { name: name.to_owned(), record, server: None };
+    validate(&check).map_err(|error| error.to_string())?;
+    let reply = ask(server, &check, Instant::now(), timeout).map_err(|unseen| unseen.reason)?;
+    let packet = Packet::parse(&reply).map_err(|error| malformed(&error).reason)?;
+    let ours = packet.answers.iter().filter(|answer| answer.rdata.type_code() == kind(record));
+    Ok(Reply {
+        rcode: code(packet.rcode()),
+        records: records(&packet, record),
+        ttl_seconds: ours.map(|answer| answer.ttl).max(),
+        is_authoritative: packet.has_flags(PacketFlag::AUTHORITATIVE_ANSWER),
+    })
+}
+
 fn server(given: Option<&str>) -> Result<SocketAddr, Unseen> {
     let given = match given {
         Some(given) => given.trim().to_owned(),
@@ -188,6 +221,14 @@ fn kind(record: DnsRecord) -> TYPE {
 
 /// Says what was answered. A chain of other names before the address is not what was asked for.
 fn body(packet: &Packet<'_>, record: DnsRecord) -> String {
+    match records(packet, record).as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        many => serde_json::json!(many).to_string(),
+    }
+}
+
+fn records(packet: &Packet<'_>, record: DnsRecord) -> Vec<String> {
     let mut found: Vec<String> = packet
         .answers
         .iter()
@@ -203,11 +244,7 @@ fn body(packet: &Packet<'_>, record: DnsRecord) -> String {
         })
         .collect();
     found.sort();
-    match found.as_slice() {
-        [] => String::new(),
-        [one] => one.clone(),
-        many => serde_json::json!(many).to_string(),
-    }
+    found
 }
 
 /// The names that `dig` shows.

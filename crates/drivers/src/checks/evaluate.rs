@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use muster_types::check::ConditionResult;
+use muster_types::{ByteSize, check::ConditionResult};
 use serde_json::Value;
 
 use super::condition::{Condition, Operand, Operator, Part, Placeholder, number};
@@ -38,6 +38,16 @@ pub struct Observation {
     pub version: Option<String>,
     /// When it was looked, since 1970.
     pub at: Duration,
+}
+
+impl Observation {
+    /// Returns what a server or a database answered: one value, of at most `bytes_max`.
+    pub(super) fn of_value(body: String, response_time: Duration, bytes_max: u64) -> Result<Self, String> {
+        if body.len() as u64 > bytes_max {
+            return Err(format!("the value is larger than {}", ByteSize(bytes_max)));
+        }
+        Ok(Self { body: Some(body), response_time, is_connected: true, ..Self::default() })
+    }
 }
 
 /// `found` is for people: enough of a body to recognise it.
@@ -180,6 +190,15 @@ fn resolve(operand: &Operand, seen: &Observation, is_time: bool, is_order: bool)
             Resolved::Text { text: text.clone(), is_null: false }
         }
     })
+}
+
+/// Returns what a placeholder stands for, to keep it; JSON's null is nothing.
+pub(super) fn kept(placeholder: &Placeholder, seen: &Observation) -> Result<Value, String> {
+    match value(placeholder, seen)? {
+        Resolved::Json(Value::Null) => Err(format!("null in place of {}", placeholder.name())),
+        Resolved::Json(value) => Ok(value),
+        other => Ok(Value::String(other.text())),
+    }
 }
 
 fn value(placeholder: &Placeholder, seen: &Observation) -> Result<Resolved, String> {

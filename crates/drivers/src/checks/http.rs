@@ -7,7 +7,9 @@
 //! It never puts the URL or a header into a reason: both can carry a password.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Read},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +21,9 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use super::{CheckConfigError, Look, Observation, Unseen, connection_failed, no_answer, roots, tls, wrong};
+use super::{
+    CheckConfigError, Look, Observation, Unseen, connection_failed, no_answer, roots, supervise, tls, wrong,
+};
 
 /// A health endpoint that redirects more often goes in circles.
 const REDIRECTS_MAX: u32 = 5;
@@ -42,19 +46,7 @@ pub(super) fn observe(
     }
     let certificate_of = (look.is_certificate_needed && is_encrypted).then(|| authority(request.uri()));
     let ca = check.ca.clone();
-    let mut builder = Agent::config_builder();
-    if is_encrypted {
-        builder = builder.tls_config(TlsConfig::builder().root_certs(trusted(check)?).build());
-    }
-    let agent: Agent = builder
-        .http_status_as_error(false)
-        .proxy(None)
-        .max_redirects(REDIRECTS_MAX)
-        .timeout_global(Some(timeout))
-        .allow_non_standard_methods(true)
-        .user_agent("muster")
-        .build()
-        .into();
+    let agent = agent(is_encrypted, check.ca.as_deref(), timeout)?;
     look.supervise(watcher, move |_stop| {
         let begun = Instant::now();
         let failed = |error| unseen(error, timeout);
@@ -80,7 +72,60 @@ pub(super) fn observe(
     })
 }
 
+/// Gets a page, and returns its status and its text; the error is a reason for people.
+pub(crate) fn get(url: &str, timeout: Duration, watcher: &dyn Watcher) -> Result<(u16, String), String> {
+    let request = made(url, &BTreeMap::new(), Vec::new()).map_err(|error| error.to_string())?;
+    let reply = exchange(request, None, (timeout, super::BODY_BYTES_MAX), watcher);
+    let reply = reply.map_err(|unseen| unseen.reason)?;
+    Ok((reply.status, String::from_utf8_lossy(&reply.bytes).into_owned()))
+}
+
+/// What a request of a chain was answered with.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) bytes: Vec<u8>,
+    pub(super) response_time: Duration,
+}
+
+/// Makes one request and reads the whole answer, of at most `bytes_max`.
+pub(super) fn exchange(
+    request: Request<Vec<u8>>,
+    ca: Option<&Path>,
+    (timeout, bytes_max): (Duration, u64),
+    watcher: &dyn Watcher,
+) -> Result<Reply, Unseen> {
+    let agent = agent(request.uri().scheme_str() == Some("https"), ca, timeout)?;
+    supervise(timeout, watcher, move |_stop| {
+        let begun = Instant::now();
+        let response = agent.run(request).map_err(|error| unseen(error, timeout))?;
+        let (status, response_time) = (response.status().as_u16(), begun.elapsed());
+        let bytes = read_bytes(response, bytes_max, timeout)?;
+        Ok(Reply { status, bytes, response_time })
+    })
+}
+
+fn agent(is_encrypted: bool, ca: Option<&Path>, timeout: Duration) -> Result<Agent, String> {
+    let mut builder = Agent::config_builder();
+    if is_encrypted {
+        builder = builder.tls_config(TlsConfig::builder().root_certs(trusted(ca)?).build());
+    }
+    Ok(builder
+        .http_status_as_error(false)
+        .proxy(None)
+        .max_redirects(REDIRECTS_MAX)
+        .timeout_global(Some(timeout))
+        .allow_non_standard_methods(true)
+        .user_agent("muster")
+        .build()
+        .into())
+}
+
 fn read(response: Response<Body>, bytes_max: u64, timeout: Duration) -> Result<String, Unseen> {
+    let bytes = read_bytes(response, bytes_max, timeout)?;
+    String::from_utf8(bytes).map_err(|_| "the body is not UTF-8 text".to_owned().into())
+}
+
+fn read_bytes(response: Response<Body>, bytes_max: u64, timeout: Duration) -> Result<Vec<u8>, Unseen> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells "too large" from "just fits".
     let mut reader = response.into_body().into_reader().take(bytes_max.saturating_add(1));
@@ -88,13 +133,13 @@ fn read(response: Response<Body>, bytes_max: u64, timeout: Duration) -> Result<S
     if bytes.len() as u64 > bytes_max {
         return Err(format!("the body is larger than {}", ByteSize(bytes_max)).into());
     }
-    String::from_utf8(bytes).map_err(|_| "the body is not UTF-8 text".to_owned().into())
+    Ok(bytes)
 }
 
 /// The system's certificates or those of `ca`; where the system has none, those that the web trusts.
-fn trusted(check: &Check) -> Result<RootCerts, String> {
-    let found = match roots::trusted(check.ca.as_deref()) {
-        Err(_) if check.ca.is_none() => return Ok(RootCerts::WebPki),
+fn trusted(ca: Option<&Path>) -> Result<RootCerts, String> {
+    let found = match roots::trusted(ca) {
+        Err(_) if ca.is_none() => return Ok(RootCerts::WebPki),
         found => found?,
     };
     let certificates = found.iter().map(|der| Certificate::from_der(der).to_owned());
@@ -107,11 +152,17 @@ fn authority(uri: &Uri) -> String {
 }
 
 fn request(text: &str, check: &Check) -> Result<Request<String>, CheckConfigError> {
+    made(text, &check.headers, check.body.clone().unwrap_or_default())
+}
+
+/// Makes a request of `METHOD URL`, headers and a body.
+pub(super) fn made<B>(
+    text: &str,
+    headers: &BTreeMap<String, String>,
+    body: B,
+) -> Result<Request<B>, CheckConfigError> {
     const HINT: &str = "write a URL like `http://localhost:8080/health`, or `POST http://…`";
-    let (method, url) = match text.trim().split_once(char::is_whitespace) {
-        Some((method, url)) => (method, url.trim()),
-        None => ("GET", text.trim()),
-    };
+    let (method, url) = divided(text);
     let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
     let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|_| is_method);
     let method = parsed.ok_or_else(|| wrong("this is not an HTTP method", method, HINT))?;
@@ -119,10 +170,10 @@ fn request(text: &str, check: &Check) -> Result<Request<String>, CheckConfigErro
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
         return Err(wrong("this is not a URL with http or https and a host", url, HINT));
     }
-    let mut request = Request::new(check.body.clone().unwrap_or_default());
+    let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;
-    for (name, value) in &check.headers {
+    for (name, value) in headers {
         let header: HeaderName = name
             .parse()
             .map_err(|_| wrong("this is not a header's name", name, "use letters, digits and `-`"))?;
@@ -133,6 +184,14 @@ fn request(text: &str, check: &Check) -> Result<Request<String>, CheckConfigErro
         request.headers_mut().insert(header, value);
     }
     Ok(request)
+}
+
+/// Divides `METHOD URL`; a URL alone is a GET, also where `{{ name }}` in it has blanks.
+pub(super) fn divided(text: &str) -> (&str, &str) {
+    match text.trim().split_once(char::is_whitespace) {
+        Some((method, url)) if !method.contains("{{") => (method, url.trim()),
+        _ => ("GET", text.trim()),
+    }
 }
 
 fn is_of_tls(error: &io::Error) -> bool {

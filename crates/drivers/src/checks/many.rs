@@ -16,10 +16,13 @@ use std::{
 
 use muster_types::{Clock, Span, check::CheckResult, config::Check, event::Watcher};
 
-use super::{CANCEL_POLL, run};
+use super::{CANCEL_POLL, chain, run};
 
 /// Enough to wait for many slow answers, few enough not to be a load by themselves.
 const AT_ONCE: usize = 16;
+
+/// How long is waited for chains that clean up: as long as that may take, and a moment to be told of it.
+const CLEANUP_WITHIN: Duration = chain::CLEANUP_WITHIN.saturating_add(Duration::from_secs(2));
 
 /// Stops the looks that are still going on when nobody waits for them any more.
 #[derive(Debug)]
@@ -82,12 +85,30 @@ pub fn run_all(
         _ if watcher.is_cancelled() => "stopped on request".to_owned(),
         _ => "the look ended without a word".to_owned(),
     };
+    // A chain that was begun still cleans up: ending before it is at its end would leave behind what it has made.
+    let is_cleaning = |index: &usize| {
+        let chain = checks.get(*index).and_then(|(_, check)| check.chain.as_ref());
+        chain.is_some_and(|chain| !chain.always.is_empty())
+    };
+    let late = Instant::now();
+    while (0..checks.len()).any(|index| is_cleaning(&index) && !found.contains_key(&index)) {
+        let left = CLEANUP_WITHIN.saturating_sub(late.elapsed());
+        match receiver.recv_timeout(left) {
+            Ok((index, mut result)) if is_cleaning(&index) => {
+                result.error = Some(why.clone());
+                found.insert(index, result);
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
     let unseen = |name: &str| CheckResult {
         name: name.to_owned(),
         passed: false,
         at: clock.now(),
         seconds: begun.elapsed().as_secs_f64(),
         conditions: Vec::new(),
+        requests: Vec::new(),
         error: Some(why.clone()),
     };
     let results = checks.iter().enumerate();

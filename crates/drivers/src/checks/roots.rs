@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use crate::trust;
 
 /// Returns the certificates that are trusted; the error is a reason for people.
-pub(super) fn trusted(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn trusted(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
     let Some(path) = ca else {
         let found = rustls_native_certs::load_native_certs();
         if found.certs.is_empty() {

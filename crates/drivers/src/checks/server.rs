@@ -14,7 +14,7 @@ use std::{
 };
 
 use muster_types::{
-    ByteSize, FixedClock, Timestamp,
+    FixedClock, Timestamp,
     config::{Component, SqliteCheck},
     event::Watcher,
 };
@@ -86,14 +86,6 @@ pub(super) fn observe(
             }
         };
         let body = ask().map_err(|error| Unseen::from(error.to_string()))?;
-        if body.len() as u64 > bytes_max {
-            return Err(format!("the value is larger than {}", ByteSize(bytes_max)).into());
-        }
-        Ok(Observation {
-            body: Some(body),
-            response_time: begun.elapsed(),
-            is_connected: true,
-            ..Observation::default()
-        })
+        Ok(Observation::of_value(body, begun.elapsed(), bytes_max)?)
     })
 }

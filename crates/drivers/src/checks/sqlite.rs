@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use muster_types::{ByteSize, config::SqliteCheck, event::Watcher};
+use muster_types::{config::SqliteCheck, event::Watcher};
 use rusqlite::{Connection, ErrorCode, OpenFlags, types::ValueRef};
 
 use super::{Look, Observation, Unseen, no_answer};
@@ -31,15 +31,7 @@ pub(super) fn observe(
         let begun = Instant::now();
         let body =
             ask(&path, &sql, timeout, stop).map_err(|reason| reason.unwrap_or_else(|| no_answer(timeout)))?;
-        if body.len() as u64 > bytes_max {
-            return Err(format!("the value is larger than {}", ByteSize(bytes_max)).into());
-        }
-        Ok(Observation {
-            body: Some(body),
-            response_time: begun.elapsed(),
-            is_connected: true,
-            ..Observation::default()
-        })
+        Ok(Observation::of_value(body, begun.elapsed(), bytes_max)?)
     })
 }
 

@@ -1,7 +1,8 @@
 //! What etcd is asked for through its HTTP gateway, and what its answers mean.
 //!
 //! In: a client URL, a user where authentication is on. Out: how the cluster stands, what it holds at a revision, and a
-//! snapshot as a stream. It only reads. A password goes into a body and never into an argument or an error.
+//! snapshot as a stream. It only reads, but for a scratch
+//! server. A password goes into a body and never into an argument or an error.
 //!
 //! Source: the JSON gateway of etcd 3.4 and later, `/v3/…`; numbers of 64 bits come as texts.
 
@@ -213,6 +214,41 @@ impl Api {
             Ok(reader) => Ok(reader),
             Err(answer) => Err(self.refused("give a snapshot", &answer).with_hint(hint_for(&answer))),
         }
+    }
+
+    /// Writes a key without a value; returns the revision.
+    pub(super) fn put(&self, key: &[u8]) -> Result<u64, DriverError> {
+        let body = json!({"key": STANDARD.encode(key), "value": ""});
+        self.ask("/v3/kv/put", "write a key", &body).map(|body| number(&body, "/header/revision"))
+    }
+
+    /// Removes a key.
+    pub(super) fn delete(&self, key: &[u8]) -> Result<(), DriverError> {
+        let body = json!({"key": STANDARD.encode(key)});
+        self.ask("/v3/kv/deleterange", "remove a key", &body).map(drop)
+    }
+
+    /// Forgets what was before a revision, and waits until that is done.
+    pub(super) fn compact(&self, revision: u64) -> Result<(), DriverError> {
+        let body = json!({"revision": revision.to_string(), "physical": true});
+        self.ask("/v3/kv/compaction", "compact its history", &body).map(drop)
+    }
+
+    /// Gives back the room of what is forgotten.
+    pub(super) fn defragment(&self) -> Result<(), DriverError> {
+        self.ask("/v3/maintenance/defragment", "defragment its database", &json!({})).map(drop)
+    }
+
+    /// Lists the leases.
+    pub(super) fn leases(&self) -> Result<Vec<String>, DriverError> {
+        let body = self.ask("/v3/lease/leases", "list its leases", &json!({}))?;
+        let leases = body["leases"].as_array().into_iter().flatten();
+        Ok(leases.filter_map(|one| one["ID"].as_str()).map(ToOwned::to_owned).collect())
+    }
+
+    /// Lets a lease begin its time again; one that has ended is told by its keys.
+    pub(super) fn keep_alive(&self, lease: &str) -> Result<(), DriverError> {
+        self.ask("/v3/lease/keepalive", "keep a lease alive", &json!({"ID": lease})).map(drop)
     }
 
     fn headers(&self) -> Vec<(&str, &str)> {

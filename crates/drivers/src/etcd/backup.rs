@@ -132,7 +132,11 @@ struct Piece {
 }
 
 /// Writes the pieces to a file, and compares the hash behind them.
-fn receive(from: Box<dyn Read + Send>, to: &Path, watcher: &dyn Watcher) -> Result<u64, DriverError> {
+pub(super) fn receive(
+    from: Box<dyn Read + Send>,
+    to: &Path,
+    watcher: &dyn Watcher,
+) -> Result<u64, DriverError> {
     let broken = |why: String| {
         DriverError::new(Kind::Unavailable, format!("the server's snapshot cannot be used: {why}")).with_hint(
             "look into the server's log, and try again: the member may have been stopped meanwhile",

@@ -21,7 +21,7 @@ pub(super) fn look(component: &EtcdComponent, watcher: &dyn Watcher) -> Look {
     match Tool::find(component.bin_dir.as_deref(), watcher) {
         Ok(tool) if !tool.can_bump => look.warn(
             format!(
-                "{} cannot raise the revision: after a restore whatever watches etcd must be restarted",
+                "{} cannot raise the revision by itself: a restore writes it up in a scratch server, by `raise_by`",
                 tool.name()
             ),
             Some("install `etcdutl` of etcd 3.6, and name its folder in `bin_dir`".into()),

@@ -5,6 +5,7 @@
 //! sees it go back, and mark all before it as compacted, so that every watcher starts anew.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -18,6 +19,7 @@ use walkdir::WalkDir;
 use crate::{
     DriverError,
     command::{Ended, Invocation},
+    processes::{inode, open_by},
     scratch::find_program,
     snapshot::{damaged, failed, make_folder, remove_folder},
 };
@@ -26,6 +28,8 @@ use crate::{
 const BUMP: &str = "1000000000";
 /// A help text takes no time.
 const HELP_WITHIN: Duration = Duration::from_secs(30);
+/// It reads a whole database.
+const STATUS_WITHIN: Duration = Duration::from_mins(2);
 /// Where the tool writes, in the folder of a member.
 const MADE: &str = "made";
 /// What a data directory consists of.
@@ -75,6 +79,20 @@ impl Tool {
     /// Returns the program's name, for people.
     pub(super) fn name(&self) -> String {
         self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Returns the revision of the database in a data directory; `None` where there is none, or somebody has it open.
+    pub(super) fn revision_of(&self, data_dir: &Path, watcher: &dyn Watcher) -> Option<u64> {
+        let database = data_dir.join(MEMBER).join("snap/db");
+        // One that a server has open would be waited for without an end.
+        if !open_by(&HashSet::from([inode(&database)?])).is_empty() {
+            return None;
+        }
+        let path = database.display().to_string();
+        let args = ["snapshot", "status", &path, "--write-out=json"].map(ToOwned::to_owned);
+        let ended = self.run(&args, STATUS_WITHIN, watcher).ok().filter(Ended::is_success)?;
+        let told: serde_json::Value = serde_json::from_str(ended.stdout.complete_text()?).ok()?;
+        told["revision"].as_u64()
     }
 
     /// Makes `folder/member` for the member with this number; one that is there already is left alone.

@@ -5,46 +5,32 @@
 //!                                                        └─► keys and hash at the revision of the backup
 //! ```
 //!
-//! In: the folder of a backup and its witness. Out: a line for people, doubts, or what differs. The snapshot stays as it
-//! was, and what was made of it goes.
+//! In: the folder of a backup and its witness. Out: a line for people, doubts, or what differs. A proof leaves the snapshot
+//! as it was, and what was made of it goes; for a restore its revision is raised (`raise.rs`).
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, path::Path};
 
-use muster_types::{Kind, config::EtcdMember, event::Watcher};
+use muster_types::{Kind, event::Watcher};
 
 use super::{
     EtcdDriver,
     api::Api,
     backup::{self, Description, SNAPSHOT},
-    tool::{Cluster, Tool},
+    raise,
+    scratch::Scratch,
+    tool::Tool,
 };
 use crate::{
     DriverError,
     component::{Verification, Verified},
-    http::Client,
-    scratch::{ScratchProcess, find_program},
-    snapshot::{damaged, failed, make_folder, read_server, remove_folder},
+    scratch::find_program,
+    snapshot::{damaged, failed, read_server},
 };
 
 /// Names of the witness that this version knows.
 const KNOWN: [&str; 3] = ["revision", "keys", "hash:keys"];
 /// The folder of the scratch server, in the restored one.
 const FOLDER: &str = "scratch";
-/// The scratch server's socket; etcd wants a port in its name.
-const SOCKET: &str = "client.sock:0";
-
-/// A folder that goes with its handle.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it goes with the run's scratch folder.
-        drop(remove_folder(&self.0));
-    }
-}
 
 /// Judges what was restored.
 pub(super) fn verify(
@@ -78,14 +64,10 @@ pub(super) fn verify(
     let bin_dir = driver.component.bin_dir.as_deref();
     if !asked.is_proof {
         let tool = Tool::find(bin_dir, watcher)?;
-        let mut told = Verified::from("the snapshot's hash is good".to_owned());
-        if !tool.can_bump {
-            told.doubts.push(format!(
-                "this {} cannot raise the revision (`--bump-revision`): it goes back to about {}, so restart whatever watches etcd, such as kube-apiserver and controllers, before it is used",
-                tool.name(), description.revision
-            ));
+        if tool.can_bump {
+            return Ok("the snapshot's hash is good".to_owned().into());
         }
-        return Ok(told);
+        return raise::raise(driver, &tool, place, &description, watcher);
     }
     prove(driver, place, asked, watcher)
 }
@@ -114,42 +96,9 @@ fn prove(
         }
         Err(error) => return Err(error),
     };
-    // The server ends before its folder goes: what is declared last goes first.
-    let folder = Folder(place.join(FOLDER));
-    make_folder(&folder.0)?;
-    let data = folder.0.join("data");
-    make_folder(&data)?;
-    let member = EtcdMember {
-        name: "muster".into(),
-        peer_url: "http://localhost:2380".into(),
-        data_dir: data.clone(),
-    };
-    let cluster = Cluster {
-        component: &driver.name,
-        snapshot: &place.join(SNAPSHOT),
-        members: std::slice::from_ref(&member),
-        token: "muster-proof",
-        may_bump: false,
-    };
-    watcher.begin("make a data directory", None);
-    tool.make(&cluster, 0, &data, watcher)?;
-    watcher.begin("start a scratch server", None);
-    let argv = [
-        server.display().to_string(),
-        "--name=muster".into(),
-        "--data-dir=data".into(),
-        format!("--listen-client-urls=unix://{SOCKET}"),
-        "--advertise-client-urls=http://localhost:2379".into(),
-        "--listen-peer-urls=unix://peer.sock:0".into(),
-        // A database that was at its limit must still be opened.
-        "--quota-backend-bytes=8589934592".into(),
-    ];
-    let mut process = ScratchProcess::start(&argv, &folder.0)?;
-    let socket = folder.0.join(SOCKET);
-    let mut api = Api::of(Client::at_socket(&socket));
-    process
-        .wait_for("a leader", watcher, || Ok(api.status().ok().filter(|status| status.leader.is_some())))?;
-    api.log_in(&driver.component)?;
+    let started =
+        Scratch::start(driver, (&tool, &server), &place.join(SNAPSHOT), place.join(FOLDER), watcher)?;
+    let api = started.api(driver)?;
     compare(driver, &api, asked, watcher)
 }
 

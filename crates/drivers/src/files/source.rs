@@ -16,7 +16,10 @@ use std::{
 };
 
 use muster_repo::source::{Entry, EntryKind, EntryMeta, Source, SourceError, SourceSummary};
-use muster_types::{Clock, Kind, Timestamp, backup::Method};
+use muster_types::{
+    Clock, Kind, Timestamp,
+    backup::{Checkout, Method},
+};
 use rustix::fs::OFlags;
 use xattr::FileExt;
 
@@ -39,6 +42,7 @@ pub(crate) struct FilesSource {
     pub(crate) size_bytes: Option<u64>,
     pub(crate) begun_at: OnceLock<Timestamp>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) checkouts: Vec<Checkout>,
 }
 
 impl Source for FilesSource {
@@ -79,6 +83,10 @@ impl Source for FilesSource {
             fingerprint: balance.fingerprint,
             size_bytes: balance.size_bytes,
         })
+    }
+
+    fn checkouts(&self) -> Vec<Checkout> {
+        self.checkouts.clone()
     }
 
     fn paths(&self) -> Vec<PathBuf> {

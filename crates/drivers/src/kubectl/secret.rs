@@ -9,10 +9,11 @@ use muster_types::{
     Kind,
     config::{KubernetesService, SecretSwitch},
     event::Watcher,
+    script::is_object_name,
 };
 use serde_json::{Value, json};
 
-use super::{Kubectl, is_name, text};
+use super::{Kubectl, text};
 use crate::{
     DriverError,
     services::{ServiceDriver, ServiceStatus, kubernetes::Kubernetes},
@@ -25,7 +26,7 @@ use crate::{
 pub(crate) fn check(switch: &SecretSwitch) -> Result<Kubectl, DriverError> {
     let SecretSwitch { secret, namespace, context, kubeconfig, kubectl, .. } = switch;
     let owner = format!("the Secret `{secret}`");
-    if !is_name(secret) || switch.key.is_empty() {
+    if !is_object_name(secret) || switch.key.is_empty() {
         return Err(DriverError::new(Kind::Config, format!("`{secret}` is no Secret with a key"))
             .with_hint("write `{secret: api-database, namespace: shop, key: DATABASE_URL}`"));
     }

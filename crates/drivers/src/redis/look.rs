@@ -26,6 +26,8 @@ pub(super) struct Request<'a> {
     pub(super) address: &'a Address,
     pub(super) bin_dir: Option<&'a Path>,
     pub(super) expect: &'a BTreeMap<String, String>,
+    /// Whether no backup is ever made of it.
+    pub(super) is_disposable: bool,
 }
 
 /// Looks.
@@ -52,6 +54,10 @@ fn ask(request: &Request<'_>, look: &mut Look, watcher: &dyn Watcher) -> Result<
     tell_keys(&info, look);
     tell_memory(&info, look);
     tell_persistence(&info, look);
+    if request.is_disposable {
+        look.add("disposable", "yes, it is emptied instead of restored");
+        return settings(request, &mut connection, look, watcher);
+    }
     rights(request, &mut connection, look, watcher)?;
     settings(request, &mut connection, look, watcher)?;
     programs(request, &info, look);

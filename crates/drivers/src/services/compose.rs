@@ -88,6 +88,14 @@ impl Compose {
         Self { name: name.to_owned(), service: service.clone(), sandboxes: sandboxes.cloned() }
     }
 
+    /// Returns the service's containers, to look at them from outside of it.
+    pub(super) fn its_containers(
+        &self,
+        watcher: &dyn Watcher,
+    ) -> Result<Vec<containers::Container>, DriverError> {
+        self.containers("look at", watcher)
+    }
+
     /// Returns a command on the service.
     fn argv(&self, words: &[&str]) -> Vec<String> {
         let mut argv = self.project_argv(words);

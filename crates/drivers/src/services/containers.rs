@@ -65,6 +65,9 @@ pub(crate) struct State {
     pub(crate) status: String,
     #[serde(default)]
     pub(crate) exit_code: i64,
+    /// Its first process on this host; 0 where there is none.
+    #[serde(default)]
+    pub(crate) pid: u32,
     /// When it last started; the year 1 when it never has.
     started_at: Timestamp,
     #[serde(default)]
@@ -99,6 +102,10 @@ struct Networks {
 struct Network {
     #[serde(rename = "NetworkID")]
     id: String,
+    #[serde(rename = "IPAddress")]
+    address: String,
+    #[serde(rename = "Gateway")]
+    gateway: String,
 }
 
 impl Container {
@@ -143,6 +150,12 @@ impl Container {
     /// Returns what its image was called when it was made.
     pub(crate) fn image_name(&self) -> &str {
         &self.config.image
+    }
+
+    /// Returns the networks that it is attached to, each with its address and its gateway there.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let networks = self.network_settings.networks.iter().flatten();
+        networks.map(|(name, one)| (name.as_str(), one.address.as_str(), one.gateway.as_str()))
     }
 
     /// Whether it is attached to a network.

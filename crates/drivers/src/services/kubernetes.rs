@@ -16,15 +16,17 @@ mod pods;
 mod rollout;
 mod scaler;
 
+pub(crate) use pods::{selector, sickness};
+
 use std::time::{Duration, Instant};
 
-use muster_types::{Explain, Kind, Span, config::KubernetesService, event::Watcher};
+use muster_types::{Explain, Kind, Span, config::KubernetesService, event::Watcher, script::is_object_name};
 use serde_json::{Value, json};
 
 use super::{ACTION_TIMEOUT, ServiceAction, ServiceDriver, ServiceStatus};
 use crate::{
     DriverError, checks,
-    kubectl::{Kubectl, count, is_name, text},
+    kubectl::{Kubectl, count, text},
 };
 
 /// How many replicas a stopped workload had.
@@ -187,7 +189,7 @@ pub(crate) fn workload(owner: &str, text: &str) -> Result<String, DriverError> {
         "statefulset" | "statefulsets" | "sts" | "statefulset.apps" => "statefulset",
         _ => "",
     };
-    if kind.is_empty() || !is_name(name) {
+    if kind.is_empty() || !is_object_name(name) {
         let message = format!("`{owner}` names no workload that has replicas: `{text}`");
         return Err(DriverError::new(Kind::Config, message)
             .with_hint("write `deployment/NAME` or `statefulset/NAME`"));

@@ -105,7 +105,7 @@ pub(super) fn take_over(
             drop(session);
             seal::wait_until_sealed(&server, watcher)?;
         }
-        Takeover::Apply => {
+        Takeover::Apply | Takeover::Command => {
             return Err(DriverError::new(Kind::Bug, "a snapshot of a Vault is not applied object by object"));
         }
         Takeover::Same => {

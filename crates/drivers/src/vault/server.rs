@@ -255,6 +255,14 @@ impl Session<'_> {
         answer.is_success().then_some(answer.body)
     }
 
+    /// Asks with the token.
+    ///
+    /// # Errors
+    /// `Unavailable`: no answer. A status is an answer, whatever it is.
+    pub(super) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, DriverError> {
+        self.server.client.ask(method, path, &[("X-Vault-Token", &self.token)], body)
+    }
+
     /// Asks how long the token lasts; `None` where it does not say, and zero where it has no end.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_drivers::component::ComponentDriver;
+use muster_drivers::component::{ComponentDriver, Verification};
 use muster_repo::source::SourceError;
 use muster_testkit::{Redis, free_port, wait_for};
 use muster_types::{Explain, Kind, config::RedisComponent, event::Unwatched};
@@ -159,4 +159,21 @@ fn a_sentinel_has_no_data_and_a_server_that_one_watches_is_not_restored_into() {
     assert!(error.to_string().contains("is watched by a Sentinel"), "{error}");
     assert!(error.hint().unwrap().0.contains("SENTINEL REMOVE"), "{error}");
     take(&component(&server)).prove(&[]).unwrap();
+}
+
+#[test]
+fn a_value_of_a_module_that_no_server_here_has_is_named_and_says_nothing_against_the_backup() {
+    let server = Redis::start_new();
+    server.cli(&["SET", "a", "b"]);
+    let taken = take(&component(&server));
+    // One key `d` of the module `ReJSON-RL`, without a checksum, as a server with that module writes it.
+    let mut rdb = b"REDIS0010\xfe\x00\x07\x01d\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x00\xff".to_vec();
+    rdb.extend_from_slice(&[0; 8]);
+    std::fs::write(taken.place().join("dump.rdb"), rdb).unwrap();
+    let places = [taken.place().to_owned()];
+    let witness = [("keys:0".to_owned(), "1".to_owned())].into();
+    let request = Verification { is_proof: true, ..Verification::new(&places, &witness, &[]) };
+    let verified = driver(&component(&server)).verify(&request, &Unwatched).unwrap();
+    let [doubt] = verified.doubts.as_slice() else { panic!("{verified:?}") };
+    assert!(doubt.contains("ReJSON-RL"), "{doubt}");
 }

@@ -62,8 +62,8 @@ pub enum Content {
 }
 
 impl CarriedFile {
-    /// Returns the content.
-    pub(super) fn bytes(&self) -> Option<Vec<u8>> {
+    /// Returns the content; `None`: it is not what was written.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
         match &self.content {
             Content::Text(text) => Some(text.clone().into_bytes()),
             Content::Base64(text) => BASE64_STANDARD.decode(text).ok(),
@@ -74,8 +74,20 @@ impl CarriedFile {
 /// Reads what a world's person has written.
 pub(super) fn read(world: &World) -> Result<CarriedFiles, EngineError> {
     let folder = &world.papers.folder;
-    let mut paths = world.papers.files.clone();
-    let fail = |source| EngineError::State { operation: "read", path: folder.clone(), source };
+    Ok(CarriedFiles {
+        format: 1,
+        at: world.clock.now(),
+        host: world.host.clone(),
+        muster: world.version.to_owned(),
+        folder: folder.clone(),
+        files: read_of(folder, &world.papers.files)?,
+    })
+}
+
+/// Reads the files that belong to a configuration, in the order of their paths.
+pub(super) fn read_of(folder: &Path, own: &[PathBuf]) -> Result<Vec<CarriedFile>, EngineError> {
+    let mut paths = own.to_vec();
+    let fail = |source| EngineError::State { operation: "read", path: folder.to_owned(), source };
     // The files of other environments too: they share what stands in the first one.
     for entry in fs::read_dir(folder).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
@@ -91,14 +103,7 @@ pub(super) fn read(world: &World) -> Result<CarriedFiles, EngineError> {
     for path in paths {
         files.extend(file(folder, &path)?);
     }
-    Ok(CarriedFiles {
-        format: 1,
-        at: world.clock.now(),
-        host: world.host.clone(),
-        muster: world.version.to_owned(),
-        folder: folder.clone(),
-        files,
-    })
+    Ok(files)
 }
 
 fn find(folder: &Path, levels: usize, paths: &mut Vec<PathBuf>) -> io::Result<()> {

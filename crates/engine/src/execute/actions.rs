@@ -1,9 +1,13 @@
 //! What each action of a plan does. One function per action; none of them chooses anything.
+//!
+//! It is long and one thing: who looks for an action finds it here, or is led on from here.
 
 use std::path::Path;
 
 use muster_drivers::{
-    DriverError, checks,
+    DriverError,
+    cache::Cache,
+    checks,
     component::{Verification, Verified},
     rescue::RowSearch,
     server::Told,
@@ -59,17 +63,19 @@ impl Executor<'_> {
                 };
                 self.verify(step, component, backup, &request)
             }
-            Action::FetchWal { replay, into, .. } => self.fetch_wal(replay, into),
-            Action::FindRows { component, places, selection, keep, triggers } => {
-                let search = RowSearch { places, selection, keep, triggers: *triggers };
-                self.find_rows(component, &search)
+            Action::EditFiles { component, backup, places, edits, set } => {
+                self.edit_files(component, backup, places, (edits, set))
             }
-            Action::InsertRows { component, triggers } => self.insert_rows(component, *triggers),
+            Action::FetchWal { replay, into, .. } => self.fetch_wal(replay, into),
+            Action::FindRows { .. } | Action::InsertRows { .. } => self.rows(&step.action),
             Action::CheckPlace { .. }
             | Action::Load { .. }
             | Action::Unseal { .. }
             | Action::TakeOver { .. }
             | Action::StartAnew { .. }
+            | Action::MeasureHits { .. }
+            | Action::EmptyCache { .. }
+            | Action::WarmUp { .. }
             | Action::ReplaceTables { .. }
             | Action::ReturnTables { .. }
             | Action::Fence { .. }
@@ -82,6 +88,7 @@ impl Executor<'_> {
             | Action::Mend { .. }
             | Action::Quarantine { .. }
             | Action::EndQuarantine { .. } => self.repair(&step.action),
+            Action::Rotate { secret, part } => self.rotate(secret, part),
             Action::Check { check, within } => self.check(check, *within),
             Action::RemoveScratch { path } => {
                 remove_tree(path).map_err(state_error("remove", path)).map(|()| StepEffect::default())
@@ -93,6 +100,17 @@ impl Executor<'_> {
             | Action::CopyTo { .. }
             | Action::ThinCopy { .. } => self.keep_house(&step.action),
             Action::ReleaseKept { kept } => self.release(kept),
+        }
+    }
+
+    fn rows(&self, action: &Action) -> Result<StepEffect, EngineError> {
+        match action {
+            Action::FindRows { component, places, selection, keep, triggers } => {
+                let search = RowSearch { places, selection, keep, triggers: *triggers };
+                self.find_rows(component, &search)
+            }
+            Action::InsertRows { component, triggers } => self.insert_rows(component, *triggers),
+            other => Err(not_here(other)),
         }
     }
 
@@ -131,6 +149,13 @@ impl Executor<'_> {
             Action::StartAnew { component, places, anew } => {
                 Ok(told(component, self.world.component(component)?.start_anew(places, anew, self.observer)?))
             }
+            Action::MeasureHits { component } => {
+                self.on_cache(component, |cache| cache.hit_rate(self.observer))
+            }
+            Action::EmptyCache { component, folder } => {
+                self.on_cache(component, |cache| cache.empty(folder.as_deref(), self.observer))
+            }
+            Action::WarmUp { component } => self.on_cache(component, |cache| cache.warm_up(self.observer)),
             Action::Fence { component, member, fence } => self.fence(component, member, fence),
             Action::Promote { .. } => self.promote(action),
             Action::PromoteReplica { .. } => self.promote_replica(action),
@@ -239,6 +264,8 @@ impl Executor<'_> {
     }
 
     fn start(&self, service: &str, within: Span) -> Result<StepEffect, EngineError> {
+        let platform = &self.world.platform;
+        muster_drivers::secrets::refuse_missing(platform, [service].into_iter(), &|_| false, &Unwatched)?;
         let definition = &self.world.platform.services[service];
         let ready = match &definition.ready {
             Some(name) => Some((name.as_str(), self.world.check(name)?)),
@@ -330,6 +357,18 @@ impl Executor<'_> {
             Places::Server(server) => Ok(told(component, act(server)?)),
             Places::Folder => Ok(StepEffect::default()),
         }
+    }
+
+    /// Asks what knows how a component is emptied instead of restored.
+    fn on_cache(
+        &self,
+        component: &str,
+        act: impl FnOnce(&dyn Cache) -> Result<Told, DriverError>,
+    ) -> Result<StepEffect, EngineError> {
+        let cache = self.world.component(component)?.cache();
+        let name = component.to_owned();
+        let cache = cache.ok_or(EngineError::Unknown { what: "cache of component", name })?;
+        Ok(told(component, act(cache)?))
     }
 
     fn swap(&self, component: &str, holder: Holder, moves: &[SwapMove]) -> Result<StepEffect, EngineError> {

@@ -4,7 +4,7 @@
 
 use muster_types::{
     Timestamp,
-    event::{ScriptEvent, StepOutcome},
+    event::{RunOutcome, ScriptEvent, StepOutcome},
     objective::Verdict,
     plan::StepClass,
     report::{
@@ -50,6 +50,7 @@ pub(super) fn apply(report: &mut RunReport, at: Timestamp, what: &ScriptEvent) {
             by,
             is_personal,
             has_undo: _,
+            is_temporary: _,
         } => {
             clear_waiting(report, step);
             if let Some(runbook) = report.runbook.as_mut().filter(|_| !step.ends_with(UNDO)) {
@@ -73,7 +74,13 @@ pub(super) fn apply(report: &mut RunReport, at: Timestamp, what: &ScriptEvent) {
                 script.by.clone_from(by);
             }
         }
-        ScriptEvent::Process { .. } => {}
+        // At a good end only what was meant for the time of the run is undone: all else stands, and should.
+        ScriptEvent::Process { .. }
+        | ScriptEvent::Noted { .. }
+        | ScriptEvent::Undoing { outcome: RunOutcome::Done, .. } => {}
+        ScriptEvent::Reopened { step, why } => {
+            report.warnings.push(format!("`{step}` looks anew before its step is done again: {why}"));
+        }
         ScriptEvent::Undoing { steps, .. } => undoing(report, steps),
         ScriptEvent::Evidence { step, operator, files } => {
             let (step, operator, files) = (step.clone(), operator.clone(), files.clone());
@@ -109,11 +116,7 @@ fn result(report: &mut RunReport, at: Timestamp, what: &ScriptEvent) {
     };
     clear_waiting(report, step);
     let told = step_of(report, step, step, "");
-    told.state = match outcome {
-        StepOutcome::Done => StepState::Done,
-        StepOutcome::Failed => StepState::Failed,
-        StepOutcome::Skipped => StepState::Skipped,
-    };
+    told.state = (*outcome).into();
     told.seconds = told.begun_at.map(|begun| seconds_between(begun, at));
     told.summary.clone_from(summary);
     told.error.clone_from(error);
@@ -266,10 +269,12 @@ pub(super) fn finish(record: &mut RunRecord) {
         let expected_seconds =
             source.phases.iter().find(|one| one.title == title).and_then(|one| one.expected_seconds);
         let is_over = report.outcome.is_some()
-            && steps
-                .iter()
-                .filter(|step| !step.name.ends_with(UNDO))
-                .all(|step| matches!(step.state, StepState::Done | StepState::Skipped));
+            && steps.iter().filter(|step| !step.name.ends_with(UNDO)).all(|step| match step.state {
+                StepState::Done | StepState::Skipped => true,
+                // It was meant for the time of the run only.
+                StepState::Compensated => report.outcome == Some(RunOutcome::Done),
+                _ => false,
+            });
         let verdict = match expected_seconds {
             None => Verdict::NotApplicable,
             Some(expected) if seconds > expected => Verdict::Breached,

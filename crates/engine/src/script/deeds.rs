@@ -12,7 +12,7 @@ use muster_drivers::{
     checks,
     component::ComponentDriver,
     keeper::{self, Fate, Gated, Job, Tail},
-    notify,
+    notify, secrets,
     services::ServiceChange,
 };
 use muster_types::{
@@ -61,10 +61,20 @@ impl Runner<'_> {
             Deed::Rollback { service, to } => Ok(self.rollback(service, to.as_deref())),
             Deed::Exec { service, command } => Ok(self.inside(step, service, command)),
             Deed::Scale { service, replicas } => Ok(self.scale(service, *replicas).map_err(Failed::from)),
+            Deed::Cluster { place, deed } => self.cluster(step, place, deed),
+            Deed::Replace { place, node, instance, command } => {
+                self.replace(step, (place, node, instance), command)
+            }
+            Deed::Plan { command, .. } => self.make_plan(step, command),
+            Deed::Apply(apply) => self.apply_plan(step, apply),
             Deed::Http { request, shown } => {
                 let result = checks::run(shown, request, self.site.clock, self.operator);
                 // An answer that is not the expected one says nothing of what the request has done.
                 Ok(judged(&result, shown).map_err(|note| Failed { note, is_uncertain: true }))
+            }
+            Deed::Dns(change) => self.dns(step, change),
+            Deed::Network { targets, inside, within } => {
+                Ok(self.network(targets, inside.as_deref(), *within))
             }
             Deed::Sql { component, query, expect } => {
                 let answer = self.sql(component, query, expect.as_deref());
@@ -74,6 +84,15 @@ impl Runner<'_> {
                 let answer = self.query(component, words, expect.as_deref());
                 Ok(answer.map_err(|note| Failed { is_uncertain: note.kind == Kind::Unavailable, note }))
             }
+            Deed::Block(request) => self.block(step, request),
+            Deed::LogLevel { component, is_sql, settings } => {
+                self.raise_log(step, component, *is_sql, settings)
+            }
+            Deed::LogLevelBack { step } => Ok(self.lower_log(step)),
+            Deed::Investigate(request) => self.investigate(step, request),
+            Deed::KeepBlock { step } => Ok(self.keep_block(step)),
+            Deed::Unblock { step, run } => Ok(self.unblock(step, run.as_deref())),
+            Deed::Revise { file, answer } => Ok(self.revise(file, answer)),
             Deed::Notify { to, message } => self.notify(to, message),
             Deed::Child(request) => self.child(step, request),
             // Answered before it comes here.
@@ -103,7 +122,7 @@ impl Runner<'_> {
     }
 
     /// Starts a command behind its gate, journals its process, opens the gate, and waits for its end.
-    fn command(&self, step: &ScriptStep, job: &Job) -> Acted {
+    pub(super) fn command(&self, step: &ScriptStep, job: &Job) -> Acted {
         let folder = self.next_folder();
         let system = |error: std::io::Error| unavailable(format!("cannot start the command: {error}"));
         let gated = match Gated::spawn(&self.site.keeper, &folder) {
@@ -187,7 +206,7 @@ impl Runner<'_> {
     }
 
     /// Looks once, or until it passes.
-    fn look(&self, name: &str, within: Option<Span>) -> Result<CheckResult, EngineError> {
+    pub(super) fn look(&self, name: &str, within: Option<Span>) -> Result<CheckResult, EngineError> {
         let check = self.definition(name)?.clone();
         let (clock, operator) = (self.site.clock, self.operator);
         let result = match within {
@@ -255,6 +274,11 @@ impl Runner<'_> {
         let mut said: Vec<String> = Vec::new();
         for name in names {
             let driver = self.driver(name)?;
+            if !matches!(verb, ServiceVerb::Stop | ServiceVerb::Clean) {
+                let platform = self.site.platform;
+                secrets::refuse_missing(platform, [name.as_str()].into_iter(), &|_| false, self.operator)
+                    .map_err(|error| ErrorNote::of(&error))?;
+            }
             let change = |change| driver.change(change, self.operator);
             let note = |error| ErrorNote::of(&error);
             let done = match verb {
@@ -322,7 +346,7 @@ impl Runner<'_> {
         Ok(Err(unavailable(format!("nobody was reached: {}", said.join("; "))).into()))
     }
 
-    fn component(&self, name: &str) -> Result<&dyn ComponentDriver, ErrorNote> {
+    pub(super) fn component(&self, name: &str) -> Result<&dyn ComponentDriver, ErrorNote> {
         let unknown = || EngineError::Unknown { what: "component", name: name.to_owned() };
         let driver = self.site.components.get(name).ok_or_else(|| ErrorNote::of(&unknown()))?;
         Ok(driver.as_ref())

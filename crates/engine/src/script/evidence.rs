@@ -18,7 +18,7 @@ use muster_repo::durable;
 use muster_types::{
     ByteSize, Kind,
     event::{ErrorNote, EvidenceFile, ScriptEvent},
-    script::ScriptStep,
+    script::{Deed, ScriptStep},
     text,
 };
 use sha2::{Digest, Sha256};
@@ -47,6 +47,9 @@ impl Runner<'_> {
 
     /// Records what a step has exported, once its command has succeeded.
     pub(super) fn seal(&self, step: &ScriptStep, process: &Path, result: Result<Effect, Failed>) -> Acted {
+        if let (Deed::Plan { form, .. }, Ok(effect)) = (&step.deed, &result) {
+            return Ok(self.read_plan(step, *form, effect));
+        }
         let (true, Ok(mut effect)) = (step.is_evidence, result.as_ref().map(Effect::clone)) else {
             return Ok(result);
         };

@@ -43,6 +43,7 @@ impl Runner<'_> {
             by,
             is_personal: step.deed.is_personal(),
             has_undo,
+            is_temporary: has_undo && step.is_temporary,
         })
     }
 
@@ -70,7 +71,9 @@ impl Runner<'_> {
                 })?;
                 Ok(Ok(()))
             }
-            Err(Failed { mut note, is_uncertain }) => {
+            Err(failed) => {
+                self.reopen(step, &failed)?;
+                let Failed { mut note, is_uncertain } = failed;
                 note.cover(&Mask::new(self.memory().secrets()));
                 let seconds = self.seconds(step);
                 let mut event = ended(step, StepOutcome::Failed, seconds, None, Some(note.clone()), None);

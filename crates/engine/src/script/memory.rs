@@ -3,7 +3,10 @@
 //! Events come in, in order; what the script asks for and what recovery needs leave. Secret answers are never in an
 //! event: they are added by hand while the run lives, and asked for again when it is resumed.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use muster_types::{
     Timestamp,
@@ -32,6 +35,8 @@ pub(super) struct Memory {
     pub(super) open: BTreeMap<String, Open>,
     pub(super) attempts: BTreeMap<String, u32>,
     pub(super) children: BTreeMap<String, RunId>,
+    /// What steps have found before their effects.
+    pub(super) notes: BTreeMap<String, String>,
     /// Since when a step waits for a person.
     pub(super) waiting: BTreeMap<String, Timestamp>,
     /// The highest number of a process's folder.
@@ -40,6 +45,8 @@ pub(super) struct Memory {
     pub(super) folders: BTreeMap<String, PathBuf>,
     /// Steps that something undoes and whose effect may stand, in the order in which they were begun.
     pub(super) undoable: Vec<String>,
+    /// Those of them that are undone at the end of the run in any case.
+    pub(super) temporary: BTreeSet<String>,
     /// The run is being undone, and ends so then.
     pub(super) undoing: Option<RunOutcome>,
     pub(super) has_noticed_overrun: bool,
@@ -71,7 +78,10 @@ impl Memory {
 
     fn apply_step(&mut self, at: Timestamp, what: &ScriptEvent) {
         match what {
-            ScriptEvent::Intent { step, attempt, by, has_undo, .. } => {
+            ScriptEvent::Intent { step, attempt, by, has_undo, is_temporary, .. } => {
+                if *is_temporary {
+                    self.temporary.insert(step.clone());
+                }
                 if *has_undo {
                     self.undoable.retain(|one| one != step);
                     self.undoable.push(step.clone());
@@ -100,7 +110,9 @@ impl Memory {
                 self.waiting.entry(step.clone()).or_insert(at);
             }
             ScriptEvent::Undoing { outcome, .. } => self.undoing = Some(*outcome),
+            ScriptEvent::Reopened { step, .. } => drop(self.known.steps.remove(step)),
             ScriptEvent::Evidence { .. } => {}
+            ScriptEvent::Noted { step, note } => drop(self.notes.insert(step.clone(), note.clone())),
             ScriptEvent::Result { step, is_uncertain: true, .. } => {
                 if let Some(open) = self.open.get_mut(step) {
                     open.is_uncertain = true;
@@ -132,6 +144,8 @@ impl Memory {
     /// Forgets a step that was undone: a resume does it again. A person may have said that its effect stays.
     fn undone(&mut self, step: &str, is_skipped: bool) {
         self.undoable.retain(|one| one != step);
+        // What stands there is read anew when it is changed again.
+        self.notes.remove(step);
         if !is_skipped {
             self.open.remove(step);
             self.known.steps.remove(step);

@@ -61,10 +61,19 @@ impl Runner<'_> {
             // Its own run knows how far it has come.
             return Ok(Recovered::Nothing);
         }
+        if matches!(step.deed, Deed::Dns(_)) {
+            // Its program must not work beside a second one; how far it has come is asked of the name servers.
+            if let Some((mark, folder)) = &open.process {
+                let folder = self.site.state.join(folder);
+                if matches!(self.wait_for_end(step, *mark, &folder)?, Ok(Fate::Begun) | Err(_)) {
+                    keeper::end_orphans(&folder);
+                }
+            }
+            return Ok(Recovered::Nothing);
+        }
         let Some((mark, folder)) = &open.process else {
             // A command's gate was never opened. What has no process of its own has died with ours.
-            let is_command = matches!(step.deed, Deed::Command { .. });
-            if is_command || step.class != StepClass::Destructive {
+            if step.deed.is_command() || step.class != StepClass::Destructive {
                 return Ok(Recovered::Nothing);
             }
             return self.ambiguous(step, &open);
@@ -145,9 +154,11 @@ impl Runner<'_> {
         let Some(probe) = &step.probe else { return Probed::Unknown("there is none".into()) };
         let (shell, cwd, env): (&str, _, &[(String, Filled)]) = match &step.deed {
             Deed::Command { shell, cwd, env, .. } => (shell, cwd.as_deref(), env),
+            Deed::Apply(apply) => ("sh", apply.command.cwd.as_deref(), &[]),
             _ => ("sh", None, &[]),
         };
         let mut job = self.job(step, shell, probe, cwd, env);
+        job.env.extend(self.plan_variable(step));
         job.timeout = Span::from(PROBE_TIMEOUT);
         match keeper::look(&job, self.operator) {
             Ok(ended) if ended.is_success() => Probed::Happened,

@@ -6,13 +6,13 @@
 //!
 //! Each undo is journaled like any step, so a crash in between is a crash of a step. Only what may have happened is undone.
 //! One undo that fails does not keep the others from being tried; a resume tries it again before anything else. A step
-//! that was undone is open again. It never undoes a step that says nothing of an undo: most steps of a recovery only go
+//! that was undone is open again. At the end of a run that is done come those that were meant for its time only (`undo_at: end`). It never undoes a step that says nothing of an undo: most steps of a recovery only go
 //! forward. Read next: `memory` for what is remembered of it.
 
 use muster_drivers::keeper::{self, Fate};
 use muster_types::{
     event::{RunOutcome, ScriptEvent, What},
-    script::{Deed, Next, UNDO},
+    script::{Next, UNDO},
 };
 
 use super::{Flow, Runner, deeds};
@@ -24,13 +24,19 @@ const NOTHING: &str = "the step had not begun: there is nothing to undo";
 impl Runner<'_> {
     /// Undoes all that is to be undone when a run ends so; returns how it ends then.
     pub(super) fn undo(&self, outcome: RunOutcome) -> Result<RunOutcome, EngineError> {
-        if !matches!(outcome, RunOutcome::Failed | RunOutcome::Interrupted) {
+        let is_well = outcome == RunOutcome::Done;
+        if !is_well && !matches!(outcome, RunOutcome::Failed | RunOutcome::Interrupted) {
             return Ok(outcome);
         }
         let (mut steps, is_begun) = {
             let memory = self.memory();
             (memory.undoable.clone(), memory.undoing.is_some())
         };
+        if is_well {
+            // What was meant for the time of the run only.
+            let memory = self.memory();
+            steps.retain(|step| memory.temporary.contains(step));
+        }
         steps.reverse();
         if steps.is_empty() {
             return Ok(outcome);
@@ -40,6 +46,7 @@ impl Runner<'_> {
         if !is_begun {
             self.tell_step(ScriptEvent::Undoing { outcome, steps: steps.clone() })?;
         }
+        let mut ended = outcome;
         for step in steps {
             if self.operator.wants_stop() {
                 return Ok(RunOutcome::Interrupted);
@@ -52,8 +59,9 @@ impl Runner<'_> {
                 }
                 Some(Next::Step(undo)) => match self.step(&undo)? {
                     Flow::End(RunOutcome::Interrupted) => return Ok(RunOutcome::Interrupted),
+                    Flow::On => {}
                     // The others are tried all the same; the report tells what stays.
-                    Flow::On | Flow::End(_) => {}
+                    Flow::End(_) => ended = if is_well { RunOutcome::Failed } else { ended },
                 },
                 Some(Next::Impossible { step, error }) => self.impossible(&step, *error)?,
                 _ => {
@@ -62,7 +70,7 @@ impl Runner<'_> {
                 }
             }
         }
-        Ok(outcome)
+        Ok(ended)
     }
 
     /// Whether a step that was begun may have had an effect. One whose process lives is waited for.
@@ -95,8 +103,6 @@ impl Runner<'_> {
             Next::Group(group) => group.lanes,
             next => vec![next],
         };
-        lanes.iter().any(|lane| {
-            matches!(lane, Next::Step(lane) if lane.id == step && matches!(lane.deed, Deed::Command { .. }))
-        })
+        lanes.iter().any(|lane| matches!(lane, Next::Step(lane) if lane.id == step && lane.deed.is_command()))
     }
 }

@@ -11,6 +11,7 @@ fn check(name: &str, error: Option<&str>) -> CheckResult {
         at: Timestamp::UNIX_EPOCH,
         seconds: 0.0,
         conditions: Vec::new(),
+        requests: Vec::new(),
         error: error.map(str::to_owned),
     }
 }

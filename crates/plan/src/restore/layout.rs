@@ -155,7 +155,10 @@ fn targets_of(scope: Scope<'_>, component: &str) -> Vec<PathBuf> {
         Some(Component::Postgres(postgres)) => postgres.data_dir.iter().cloned().collect(),
         Some(Component::Etcd(etcd)) => etcd.data_dirs(),
         // They have a place in their server only.
-        Some(Component::Redis(_) | Component::Vault(_) | Component::Kubernetes(_)) | None => Vec::new(),
+        Some(
+            Component::Redis(_) | Component::Vault(_) | Component::Kubernetes(_) | Component::Command(_),
+        )
+        | None => Vec::new(),
     }
 }
 

@@ -19,10 +19,10 @@ use muster_types::{
     plan::{Action, Step, StepClass, Takeover},
 };
 
-use super::{GROUP, Pair, safety_copy};
+use super::{GROUP, Pair, commands::commands, safety_copy};
 use crate::{
     PlanError, RecoveryTarget,
-    origin::{is_applied, is_taken_over},
+    origin::{is_applied, is_by_command, is_taken_over},
     scope::{Scope, step},
 };
 
@@ -70,6 +70,9 @@ fn takeover(
     };
     if is_applied(pair.backup) {
         return objects(scope, facts, pair);
+    }
+    if is_by_command(pair.backup) {
+        return commands(scope, facts, pair);
     }
     let Some(seal) = &pair.component.seal else {
         return refuse("is of another kind now than its backup", "restore it beside: `--into FOLDER`");
@@ -158,7 +161,7 @@ fn replace(scope: Scope<'_>, facts: &Facts, pair: &Pair<'_>, seal: &SealFacts, h
 }
 
 /// What writes and judges a backup, and what then puts it into the server.
-fn exchange(scope: Scope<'_>, pair: &Pair<'_>, how: Takeover) -> (Vec<Step>, Vec<Step>) {
+pub(super) fn exchange(scope: Scope<'_>, pair: &Pair<'_>, how: Takeover) -> (Vec<Step>, Vec<Step>) {
     let (name, backup) = (&pair.component.name, pair.backup);
     let mut before = Vec::new();
     let folder = scope.scratch.join(format!("{name}-snapshot"));
@@ -183,6 +186,7 @@ fn exchange(scope: Scope<'_>, pair: &Pair<'_>, how: Takeover) -> (Vec<Step>, Vec
     }
     let title = match how {
         Takeover::Apply => format!("apply the objects of {name} in the order in which they need each other"),
+        Takeover::Command => format!("run the restore command of {name}"),
         Takeover::Same => format!("put the backup in place of all that {name} holds"),
         Takeover::Force => {
             format!("put the backup by force in place of all that {name} holds: it is another cluster")
@@ -197,7 +201,8 @@ fn exchange(scope: Scope<'_>, pair: &Pair<'_>, how: Takeover) -> (Vec<Step>, Vec
     if matches!(how, Takeover::Force | Takeover::Initialise) {
         steps.push(unseal(name));
     }
-    if backup.record.method == Method::Consistent {
+    // Where a command has put it, only checks can tell.
+    if backup.record.method == Method::Consistent && how != Takeover::Command {
         steps.push(verify_server(pair, places, backup.record.witness.clone()));
     }
     (before, steps)
@@ -215,7 +220,7 @@ fn notes(scope: Scope<'_>, pair: &Pair<'_>, seal: &SealFacts, how: Takeover) -> 
         Takeover::Initialise => {
             notes.push(format!("{name} is a new server: it holds nothing, and no safety copy is needed"));
         }
-        Takeover::Force | Takeover::Same | Takeover::Apply => notes.push(format!(
+        Takeover::Force | Takeover::Same | Takeover::Apply | Takeover::Command => notes.push(format!(
             "the safety copy is the way back: `muster restore {name} --to prerestore-{}`",
             scope.run
         )),

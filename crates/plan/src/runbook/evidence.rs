@@ -68,8 +68,11 @@ pub(super) fn ends_workload(step: &Step) -> bool {
             | Native::Rollback { .. }
             | Native::Restore { .. }
             | Native::Rescue { .. }
+            | Native::Change(_)
             | Native::Failover { .. } => true,
             Native::Exec { command, .. } => ends(command),
+            Native::Cluster(step) => step.ends_workload(),
+            Native::Data(step) => step.removes_traces(),
             _ => false,
         },
     }
@@ -109,7 +112,7 @@ pub(super) fn check(book: &Runbook, document: &Document, faults: &mut Vec<Fault>
     for step in steps.iter().filter(|step| step.is_evidence) {
         if !matches!(
             &step.action,
-            Action::Command { .. } | Action::Native(Native::Exec { service: None, .. })
+            Action::Command { .. } | Action::Native(Native::Exec { service: None, .. } | Native::Incident(_))
         ) {
             let hint = "let a command write files into the folder `$MUSTER_EVIDENCE`";
             faults.push(Fault::new((step.line, 1), "", "only a command can export evidence", hint));
@@ -155,6 +158,44 @@ fn too_early(book: &Runbook, steps: &[&Step]) -> Vec<(usize, Vec<String>)> {
         }
     }
     found
+}
+
+/// The lines of steps that end something before anything was exported, for lint. Where the file itself asks for evidence
+/// every step counts, else those of Muster's own: commands are judged by lint as in any document.
+pub(super) fn early_lines(book: &Runbook) -> Vec<usize> {
+    let steps = all(book);
+    if book.front.needs_evidence {
+        let found = too_early(book, &steps).into_iter();
+        return found.map(|(line, _)| first_line(&steps, line)).collect();
+    }
+    let mut is_exported = false;
+    let mut found = Vec::new();
+    for step in steps {
+        is_exported |= exports(step);
+        if !is_exported && matches!(step.action, Action::Native(_)) && ends_workload(step) {
+            found.push(step.line);
+        }
+    }
+    found
+}
+
+/// A command stands below the line of its fence.
+fn first_line(steps: &[&Step], line: usize) -> usize {
+    let is_command =
+        steps.iter().any(|step| step.line == line && matches!(step.action, Action::Command { .. }));
+    line + usize::from(is_command)
+}
+
+/// Whether a step keeps what would be lost: of a runbook that does not name its evidence.
+fn exports(step: &Step) -> bool {
+    match &step.action {
+        _ if step.is_evidence => true,
+        Action::Native(native) => matches!(native, Native::Logs { .. }),
+        Action::Command { text, .. } => {
+            ["logs", "journalctl", "snapshot"].iter().any(|word| text.contains(word))
+        }
+        Action::Confirm { .. } => false,
+    }
 }
 
 fn fault(line: usize, missing: &[String]) -> Fault {

@@ -34,6 +34,11 @@ impl<'a, 'f> Keys<'a, 'f> {
         node.text().map(str::to_owned)
     }
 
+    /// Where the map begins.
+    pub(super) fn place(&self) -> (usize, usize) {
+        (self.node.line, self.node.column)
+    }
+
     /// A text that must be there.
     pub(super) fn needed(&mut self, key: &'static str) -> String {
         let is_there = self.node.get(key).is_some_and(|node| node.value != Value::Null);

@@ -7,18 +7,33 @@
 //!
 //! It is long and one thing, because it is one list: who looks for a key of a step finds it here.
 
-use muster_types::Span;
+mod change;
+mod cluster;
+mod data;
+mod incident;
+
+use muster_types::{Span, config::DnsRecord};
 use serde::Serialize;
 
+pub use change::{ChangeStep, ChangeTool};
+pub use cluster::{ClusterStep, ClusterWork};
+
+pub use self::{
+    data::DataStep,
+    incident::{Barrier, IncidentStep},
+};
 use super::{
     Class, Fault, Step,
     keys::{self, Keys},
-    steps, template,
+    steps, template, way,
 };
 use crate::{
     command,
     yaml::{Node, Value},
 };
+
+/// The end of the id of the question that a `revise` step asks first.
+pub(crate) const REVISED: &str = "-answer";
 
 /// How deep steps may stand in steps.
 const DEPTH_MAX: usize = 6;
@@ -93,6 +108,10 @@ pub enum Native {
         service: String,
         to: Option<String>,
     },
+    /// `look`, `drain`, `uncordon`, `delete`, `replace`.
+    Cluster(Box<ClusterStep>),
+    /// `apply`, `infrastructure`.
+    Change(Box<ChangeStep>),
     Logs {
         services: Vec<String>,
         since: Option<Span>,
@@ -108,6 +127,25 @@ pub enum Native {
         headers: Vec<(String, String)>,
         body: Option<String>,
         expect: Vec<String>,
+    },
+    Dns {
+        name: String,
+        record: DnsRecord,
+        values: Vec<String>,
+        ttl: Option<Span>,
+        servers: Vec<String>,
+        server: Option<String>,
+        zone: Option<String>,
+        key: Option<String>,
+        command: Option<String>,
+        within: Option<Span>,
+        /// It takes back what the same step has changed.
+        is_back: bool,
+    },
+    Network {
+        targets: Vec<String>,
+        inside: Option<String>,
+        within: Option<Span>,
     },
     Sql {
         component: String,
@@ -151,6 +189,10 @@ pub enum Native {
         section: Option<String>,
         with: Vec<(String, String)>,
     },
+    #[serde(untagged)]
+    Data(DataStep),
+    #[serde(untagged)]
+    Incident(IncidentStep),
 }
 
 /// The names of all steps.
@@ -162,15 +204,35 @@ pub(super) const NAMES: &[&str] = &[
     "restore",
     "rescue",
     "failover",
+    "repair",
+    "quarantine",
+    "prove",
+    "copy",
     "rotate",
     "stop",
     "start",
     "restart",
     "scale",
     "rollback",
+    "look",
+    "drain",
+    "uncordon",
+    "delete",
+    "replace",
+    "apply",
+    "infrastructure",
+    "block",
+    "isolate",
+    "keep_block",
+    "unblock",
+    "investigate",
+    "log_level",
+    "revise",
     "logs",
     "exec",
     "http",
+    "dns",
+    "network",
     "sql",
     "redis",
     "notify",
@@ -193,6 +255,7 @@ impl Native {
             | Self::Wait { .. }
             | Self::Watch { .. }
             | Self::Logs { .. }
+            | Self::Network { .. }
             | Self::Ask { .. }
             | Self::Confirm { .. }
             | Self::Choose { .. }
@@ -208,7 +271,11 @@ impl Native {
             | Self::Reconnect { .. }
             | Self::Clean { .. }
             | Self::Scale { .. }
+            // A record that has its value already is left alone.
+            | Self::Dns { .. }
             | Self::Notify { .. } => Class::Idempotent,
+            Self::Cluster(step) => step.class(),
+            Self::Change(step) => step.class(),
             Self::Exec { command, .. } => command::judge(&template::filled(command)).class,
             Self::Http { method, .. } if matches!(method.as_str(), "GET" | "HEAD") => Class::Observe,
             Self::Http { method, .. } if method == "PUT" => Class::Idempotent,
@@ -220,6 +287,27 @@ impl Native {
             | Self::Http { .. } => Class::Destructive,
             Self::Sql { query, .. } => command::judge_sql(query),
             Self::Redis { command, .. } => command::judge(&format!("redis-cli {command}")).class,
+            Self::Data(step) => step.class(),
+            Self::Incident(step) => step.class(),
+        }
+    }
+
+    /// Whether Muster itself can tell whether it has happened.
+    pub fn has_probe(&self) -> bool {
+        match self {
+            Self::Cluster(step) => step.has_probe(),
+            Self::Change(step) => step.has_probe(),
+            _ => false,
+        }
+    }
+
+    /// Returns the end of the id of the step that looks before it.
+    pub fn looks_first(&self) -> Option<&'static str> {
+        match self {
+            Self::Cluster(step) => step.looks_first(),
+            Self::Change(_) => Some(muster_types::script::PLAN),
+            Self::Incident(IncidentStep::Revise { .. }) => Some(REVISED),
+            _ => None,
         }
     }
 
@@ -233,7 +321,7 @@ impl Native {
     }
 
     /// Returns its name as it is written.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Check { .. } => "check",
             Self::Wait { .. } => "wait",
@@ -251,9 +339,13 @@ impl Native {
             Self::Clean { .. } => "clean",
             Self::Scale { .. } => "scale",
             Self::Rollback { .. } => "rollback",
+            Self::Cluster(step) => step.name(),
+            Self::Change(step) => step.name(),
             Self::Logs { .. } => "logs",
             Self::Exec { .. } => "exec",
             Self::Http { .. } => "http",
+            Self::Dns { .. } => "dns",
+            Self::Network { .. } => "network",
             Self::Sql { .. } => "sql",
             Self::Redis { .. } => "redis",
             Self::Notify { .. } => "notify",
@@ -263,6 +355,8 @@ impl Native {
             Self::Parallel { .. } => "parallel",
             Self::If { .. } => "if",
             Self::Run { .. } => "run",
+            Self::Data(step) => step.name(),
+            Self::Incident(step) => step.name(),
         }
     }
 
@@ -286,18 +380,27 @@ impl Native {
             Self::Rollback { to, .. } | Self::Logs { to, .. } => {
                 found.extend(to.as_deref());
             }
+            Self::Cluster(step) => found.extend(step.texts()),
+            Self::Change(step) => found.extend(step.texts()),
             Self::Exec { command, .. } | Self::Redis { command, .. } => found.push(command),
             Self::Http { url, headers, body, .. } => {
                 found.push(url);
                 found.extend(headers.iter().map(|(_, value)| value.as_str()));
                 found.extend(body.as_deref());
             }
+            Self::Dns { name, values, command, servers, server, zone, key, .. } => {
+                let told = values.iter().chain(servers).chain(command).chain(server).chain(zone).chain(key);
+                found.extend(std::iter::once(name).chain(told).map(String::as_str));
+            }
+            Self::Network { targets, .. } => found.extend(targets.iter().map(String::as_str)),
             Self::Sql { query, .. } => found.push(query),
             Self::Notify { message, .. } => found.push(message),
             Self::Ask { question, .. } | Self::Choose { question, .. } => found.push(question),
             Self::Confirm { text } => found.push(text),
             Self::Run { with, .. } => found.extend(with.iter().map(|(_, value)| value.as_str())),
             Self::Backup { label, .. } => found.extend(label.as_deref()),
+            Self::Data(step) => found.extend(step.texts()),
+            Self::Incident(step) => found.extend(step.texts()),
             _ => {}
         }
         found
@@ -377,10 +480,17 @@ fn short(name: &'static str, value: &Node, faults: &mut Vec<Fault>) -> Option<Na
                 expect: Vec::new(),
             }
         }
+        "network" => Native::Network { targets: names, inside: None, within: None },
         "ask" => Native::Ask { question: text, default: None, is_secret: false },
         "confirm" => Native::Confirm { text },
         "run" => Native::Run { runbook: text, section: None, with: Vec::new() },
         _ => {
+            if let Some(step) = data::short(name, &names) {
+                return Some(Native::Data(step));
+            }
+            if let Some(step) = incident::short(name, &names, value, faults) {
+                return Some(Native::Incident(step));
+            }
             let hint =
                 format!("write the keys: `{name}: {{…}}`; docs/runbooks.md has an example of each step");
             faults.push(Fault::new(
@@ -399,6 +509,15 @@ fn long(name: &'static str, value: &Node, faults: &mut Vec<Fault>) -> Native {
     let before = keys.faults.len();
     let native = on_data(name, &mut keys)
         .or_else(|| on_services(name, &mut keys))
+        .or_else(|| cluster::read(name, &mut keys).map(|step| Native::Cluster(Box::new(step))))
+        .or_else(|| change::read(name, &mut keys).map(|step| Native::Change(Box::new(step))))
+        .or_else(|| match name {
+            "dns" => Some(way::dns(&mut keys, (value.line, value.column))),
+            "network" => Some(way::network(&mut keys)),
+            _ => None,
+        })
+        .or_else(|| data::long(name, value, &mut keys).map(Native::Data))
+        .or_else(|| incident::long(name, value, &mut keys).map(Native::Incident))
         .unwrap_or_else(|| with_people(name, value, &mut keys));
     if says_nothing(&native) && keys.faults.len() == before {
         let message = format!("`{name}` does not say what for");
@@ -518,6 +637,8 @@ fn says_nothing(native: &Native) -> bool {
         | Native::Logs { services, .. } => services.is_empty(),
         Native::Rotate { secrets } => secrets.is_empty(),
         Native::Notify { to, .. } => to.is_empty(),
+        Native::Data(DataStep::Prove { components, .. }) => components.is_empty(),
+        Native::Data(DataStep::Copy { copies, .. }) => copies.is_empty(),
         _ => false,
     }
 }

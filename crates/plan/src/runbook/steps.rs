@@ -177,7 +177,11 @@ pub(super) fn of_node(node: &Node, depth: usize, faults: &mut Vec<Fault>) -> Opt
     let title = beside.title.clone().unwrap_or_else(|| title_of(&native));
     let class = beside.class.unwrap_or_else(|| native.class());
     let mut step = beside.step(node.line, title, class, Action::Native(native));
+    step.is_evidence |= matches!(&step.action, Action::Native(Native::Incident(one)) if one.is_evidence());
     step.undo = undo.and_then(|node| undo::of_node(node, &step, depth, faults)).map(Box::new);
+    if let Some(undo) = undo::of_incident(&step) {
+        (step.undo, step.is_temporary) = (Some(Box::new(undo)), true);
+    }
     attributes::check_class(&step, beside_class(node), (node.line, node.column), faults);
     Some(step)
 }
@@ -215,8 +219,13 @@ fn title_of(native: &Native) -> String {
         | Native::Logs { services, .. } => format!("{name} {}", list(services)),
         Native::Scale { service, replicas } => format!("scale {service} to {}", replicas.unwrap_or_default()),
         Native::Rollback { service, .. } => format!("roll {service} back"),
+        Native::Cluster(step) => step.title(),
+        Native::Change(step) => step.title(),
         Native::Exec { command, .. } => command.lines().next().unwrap_or_default().to_owned(),
         Native::Http { method, url, .. } => format!("{method} {url}"),
+        Native::Dns { name, values, .. } => format!("{name} becomes {}", values.join(", ")),
+        Native::Network { targets, .. } if targets.is_empty() => "look at the network".to_owned(),
+        Native::Network { targets, .. } => format!("look at the way to {}", list(targets)),
         Native::Sql { component, .. } => format!("SQL on {component}"),
         Native::Redis { component, command, .. } => format!("{command} on {component}"),
         Native::Notify { to, .. } => format!("notify {}", list(to)),
@@ -232,6 +241,8 @@ fn title_of(native: &Native) -> String {
             ),
         },
         Native::Run { runbook, .. } => format!("run {runbook}"),
+        Native::Data(step) => step.title(),
+        Native::Incident(step) => step.title(),
     }
 }
 

@@ -106,6 +106,19 @@ fn every_native_step_is_read() {
         "restore: {component: a, tables: [t]}",
         "rescue: {component: a, table: t, from: latest}",
         "failover: a",
+        "repair: {component: a, reindex: [i], analyze: true}",
+        "quarantine: {component: a, table: t, where: 'id = 3', move: true, expect: 1}",
+        "quarantine: {component: a, undo: 20260501T100000Z-abcd}",
+        "prove: [a, b]",
+        "copy: {copies: [offsite], verify: true}",
+        "block: 203.0.113.7",
+        "block: {addresses: [203.0.113.0/24], except: [203.0.113.9], revert_after: 10m, fails: [a], passes: [b]}",
+        "isolate: {except: [192.0.2.0/24], ports: [443]}",
+        "unblock: {step: cut, run: 20260501T100000Z-abcd}",
+        "log_level: a",
+        "log_level: {component: a, level: mod}",
+        "investigate: a",
+        "investigate: {git: /srv/app, since: 7 days ago, files: [/var/log/auth.log]}",
         "rotate: [key]",
         "stop: a",
         "start: [a, b]",
@@ -186,6 +199,39 @@ fn each_fault_is_named_with_line_and_column() {
         assert!(first.2.starts_with(expected.2), "{step}: {found:?}");
         let hint = load(with(step).as_bytes()).unwrap_err().faults[0].hint.clone();
         assert!(hint.len() > 10, "{step}: {hint}");
+    }
+}
+
+#[test]
+fn steps_of_an_incident_that_cannot_be_meant_are_refused_with_their_line() {
+    for (step, told) in [
+        ("repair: {component: a}", "a `repair` step does not say what is mended"),
+        ("quarantine: {component: a, table: t}", "a `quarantine` step does not say which rows"),
+        (
+            "quarantine: {component: a, table: t, where: x}",
+            "a `quarantine` step does not say in which way the rows are set aside",
+        ),
+        (
+            "quarantine: {component: a, undo: r, table: t}",
+            "a `quarantine` step sets rows aside and puts them back",
+        ),
+        ("prove: {}", "`prove` does not say what for"),
+        ("copy: {copies: []}", "`copy` does not say what for"),
+        ("block: example.com", "`example.com` is no address and no network"),
+        ("block: {addresses: [203.0.113.7/99]}", "`203.0.113.7/99` is no address and no network"),
+        ("block: {except: [203.0.113.7]}", "a `block` step names nobody"),
+        ("block: {addresses: [203.0.113.7], ports: [0]}", "`0` is no port"),
+        ("isolate: {ports: [443]}", "an `isolate` step lets nobody in"),
+        ("isolate: all", "`isolate` has no short form"),
+        ("unblock: cut", "no step before this one is called `cut` and blocks something"),
+        ("keep_block: {stepp: cut}", "a `keep_block` step needs `step`"),
+        ("{log_level: a, undo: {start: b}}", "`undo` cannot stand beside `log_level`"),
+        ("{start: a, undo: {stop: a}, undo_at: never}", "`undo_at` cannot be `never`"),
+        ("{start: a, undo_at: end}", "`undo_at` stands beside a step without `undo`"),
+        ("investigate: {since: yesterday}", "an `investigate` step looks at nothing"),
+    ] {
+        let found = faults(&with(&format!("```muster\n{step}\n```")));
+        assert!(found.iter().any(|(line, _, message)| *line == 5 && message == told), "{step}: {found:?}");
     }
 }
 

@@ -10,6 +10,8 @@
 //!
 //! It never executes and reads no file. Read next: `deeds` for what a native step becomes, `fill` for templates.
 
+mod change;
+mod cluster;
 mod deeds;
 mod faults;
 mod fill;
@@ -141,6 +143,7 @@ impl Walk {
                 let id = format!("{prefix}{}", step.id);
                 if let Action::Native(native) = &step.action {
                     steps.extend(native.inner());
+                    found.extend(native.looks_first().map(|end| format!("{id}{end}")));
                     if let Native::Run { runbook, .. } = native {
                         open.push((key_of(&file, runbook), format!("{id}/"), depth + 1));
                     }
@@ -264,6 +267,7 @@ impl Walk {
             facts: &self.facts,
             prefix: &level.prefix,
             given: &level.given,
+            file: level.file,
             id: format!("{}{}", level.prefix, step.id),
         }
     }
@@ -279,6 +283,13 @@ impl Walk {
             Ok(probe) => made.probe = probe,
             Err(why) => return self.unfilled(level, phase, step, scope, why),
         }
+        if made.probe.is_none() {
+            made.probe = made.deed.probe().map(|probe| Filled::new(probe.clone(), probe));
+            if made.probe.is_some() && step.on_ambiguous.is_none() {
+                made.on_ambiguous = OnAmbiguous::Probe;
+            }
+        }
+        made.approval = cluster::approval(&made.deed, scope);
         if let Some(error) = gate::refusal(level, step, scope.known) {
             return Next::Impossible { step: Box::new(made), error };
         }
@@ -301,6 +312,15 @@ impl Walk {
                 made.title.clone_from(&question);
                 made.class = StepClass::Observe;
                 made.deed = Deed::Ask { question, default: None, options: Vec::new(), is_secret: false };
+                Next::Step(Box::new(made))
+            }
+            Unfilled::First { id, title, deed } => {
+                made.id = id;
+                made.title = title;
+                made.class = StepClass::Observe;
+                made.needs_decision = false;
+                made.role = None;
+                made.deed = *deed;
                 Next::Step(Box::new(made))
             }
             Unfilled::Never(error) => Next::Impossible { step: Box::new(made), error },
@@ -332,8 +352,10 @@ impl Walk {
             probe: None,
             when: step.when.iter().map(|when| format!("{} is {}", when.name, when.answer)).collect(),
             needs_decision: self.is_document && class == StepClass::Destructive,
+            approval: None,
             beside: None,
             undo: Vec::new(),
+            is_temporary: step.is_temporary,
             is_evidence: step.is_evidence,
             prose: Vec::new(),
             deed: Deed::Confirm { text: step.title.clone() },

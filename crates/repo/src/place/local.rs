@@ -90,6 +90,10 @@ impl Place for LocalFolder {
         Some(&self.root)
     }
 
+    fn has_folders(&self) -> bool {
+        true
+    }
+
     fn top(&self) -> Result<Vec<String>, RepoError> {
         let fail = |source| RepoError::Io { operation: "list", path: self.root.clone(), source };
         let entries = match fs::read_dir(&self.root) {
@@ -157,6 +161,14 @@ impl Place for LocalFolder {
     fn sync(&self, folder: &str) -> Result<(), RepoError> {
         let path = self.root.join(folder);
         durable::sync_folder(&path).map_err(|source| RepoError::Io { operation: "sync", path, source })
+    }
+
+    fn remove_leftovers(&self) -> Result<usize, RepoError> {
+        temporary::remove_stale(&self.root).map_err(|source| RepoError::Io {
+            operation: "remove what a killed backup left in",
+            path: self.root.clone(),
+            source,
+        })
     }
 
     fn create(&self) -> Result<(), RepoError> {

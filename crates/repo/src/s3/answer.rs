@@ -30,6 +30,10 @@ const CONNECTIONS: usize = 16;
 /// An error document is short; more is not read.
 const ERROR_BYTES_MAX: u64 = 64 * 1024;
 
+/// What is said of a host whose name nobody knows, and what the system says of it.
+pub(super) const HOST_UNKNOWN: [&str; 2] =
+    ["the name of the host is not known", "failed to lookup address information"];
+
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content<'a> {
@@ -59,6 +63,8 @@ pub(super) struct Answer {
     pub(super) modified: Option<Timestamp>,
     /// The region of the bucket, where the server tells it.
     pub(super) region: Option<String>,
+    /// The storage class of the object, where it is not the usual one.
+    pub(super) storage_class: Option<String>,
 }
 
 /// Makes what sends requests and keeps connections. HTTPS trusts the certificates that the system trusts.
@@ -125,6 +131,7 @@ fn read(response: Response<Body>, is_head: bool) -> Result<Answer, String> {
     let time = |name: &str| Some(jiff::fmt::rfc2822::parse(&text(name)?).ok()?.timestamp());
     let (date, modified) = (time("date"), time("last-modified"));
     let region = text("x-amz-bucket-region");
+    let storage_class = text("x-amz-storage-class");
     let length: Option<u64> = text("content-length").and_then(|length| length.parse().ok());
     let limit = if status.is_success() { u64::MAX } else { ERROR_BYTES_MAX };
     // Room for what is stated, within reason: what a server states must not decide how much memory is taken.
@@ -137,7 +144,7 @@ fn read(response: Response<Body>, is_head: bool) -> Result<Answer, String> {
         Some(length) if status.is_success() && !is_head && came != length => {
             Err(format!("the answer ended after {came} of {length} bytes"))
         }
-        _ => Ok(Answer { status: status.as_u16(), body, date, modified, region }),
+        _ => Ok(Answer { status: status.as_u16(), body, date, modified, region, storage_class }),
     }
 }
 
@@ -170,7 +177,7 @@ impl Read for Parts<'_> {
 fn said(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => error.to_string(),
-        ureq::Error::HostNotFound => "the name of the host is not known".into(),
+        ureq::Error::HostNotFound => HOST_UNKNOWN[0].into(),
         ureq::Error::Timeout(timeout) => format!("no answer in time ({timeout})"),
         ureq::Error::BadUri(_) => "the address cannot be used".into(),
         other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),

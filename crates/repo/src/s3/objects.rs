@@ -5,20 +5,25 @@
 //! Only keys below the prefix are ever seen or touched, and a list that cannot be read to its end is an error.
 //! Read next: `s3.rs` asks, `s3/xml.rs` reads lists.
 
+use std::{sync::Mutex, time::Duration};
+
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Content, PARALLEL, Question, Refusal, S3, StoreError, lock, sign,
+    Content, PARALLEL, Question, Refusal, S3, StoreError, azure, sign,
     xml::{self, Object},
 };
 use crate::{
     error::RepoError,
-    place::{Fault, Listed, Place},
+    lock,
+    place::{Distant, Fault, Listed, Place},
 };
 
 /// Pages of a list; a server that goes on beyond a billion objects goes in circles.
 const PAGES_MAX: usize = 1_000_000;
+/// A lock that cannot be removed dies by itself; nobody waits long for that.
+const PATIENCE_REMOVE: Duration = Duration::from_secs(5);
 
 impl S3 {
     /// Lists all objects below a prefix of the repository, with the server's time.
@@ -32,19 +37,9 @@ impl S3 {
         let mut all = xml::Page::default();
         let mut date = None;
         for _ in 0..PAGES_MAX {
-            let mut query = Vec::new();
-            if let Some(token) = &all.next {
-                query.push(format!("continuation-token={}", sign::encode(token, false)));
-            }
-            if !delimiter.is_empty() {
-                query.push(format!("delimiter={}", sign::encode(delimiter, false)));
-            }
-            query.push("list-type=2".to_owned());
-            if let Some(limit) = limit {
-                query.push(format!("max-keys={limit}"));
-            }
-            query.push(format!("prefix={}", sign::encode(&prefix, false)));
-            let question = Question { query: query.join("&"), ..self.question("list", "GET", "") };
+            let list_query = if self.azure.is_some() { azure::list_query } else { list_query };
+            let query = list_query(&prefix, delimiter, limit, all.next.as_deref());
+            let question = Question { query, ..self.question("list", "GET", "") };
             let fail = |code: String| RepoError::Store {
                 operation: "list",
                 object: self.location.to_string(),
@@ -52,15 +47,16 @@ impl S3 {
             };
             let answer = self.ask(&question).map_err(|refusal| match refusal {
                 Refusal::Failed(error) => error,
-                // Not every server says what is missing, but here it can only be the bucket.
+                // Not every server says what is missing, but here it can only be what the list is of.
                 Refusal::Missing => RepoError::Store {
                     operation: "list",
                     object: self.location.to_string(),
-                    source: StoreError::NoBucket(self.location.bucket.clone()),
+                    source: self.no_bucket(),
                 },
                 Refusal::Short => fail("and cut the list".into()),
             })?;
-            let page = xml::page(&answer.body).map_err(|message| fail(format!("and {message}")))?;
+            let read = if self.azure.is_some() { azure::page } else { xml::page };
+            let page = read(&answer.body).map_err(|message| fail(format!("and {message}")))?;
             if page.next.is_some() && page.next == all.next {
                 return Err(fail("and the list goes in circles".into()));
             }
@@ -68,7 +64,8 @@ impl S3 {
             all.objects.extend(page.objects);
             all.prefixes.extend(page.prefixes);
             all.next = page.next;
-            if all.next.is_none() || limit.is_some() {
+            // A page may be empty though the list goes on.
+            if all.next.is_none() || (limit.is_some() && !all.objects.is_empty()) {
                 return Ok((all, date));
             }
         }
@@ -79,6 +76,25 @@ impl S3 {
         })
     }
 
+    fn remove_within(&self, name: &str, patience: Duration) -> Result<(), Fault> {
+        let question = Question { patience, ..self.question("remove", "DELETE", name) };
+        match self.ask(&question) {
+            // A server of S3 says of what is gone already that it is gone now; Azure says that it is not there, also when
+            // only the answer to the first try was lost.
+            Err(Refusal::Missing) if self.azure.is_some() => Ok(()),
+            other => Ok(other.map(|_| ())?),
+        }
+    }
+
+    /// Says that what everything lies in is missing, though the server did not say so.
+    pub(super) fn no_bucket(&self) -> StoreError {
+        match &self.azure {
+            // Azure always names a missing container: what is left is the account.
+            Some(azure) => StoreError::UnknownAccount(azure.account().to_owned()),
+            None => StoreError::NoBucket(self.location.bucket.clone()),
+        }
+    }
+
     /// Turns what was listed into names of the repository. Marks of folders, which some servers keep, are left out.
     pub(super) fn names(&self, objects: Vec<Object>) -> impl Iterator<Item = (Listed, Option<Timestamp>)> {
         objects.into_iter().filter_map(|object| {
@@ -87,6 +103,19 @@ impl S3 {
             Some((Listed { name, size }, object.modified))
         })
     }
+}
+
+/// Returns the query for one page of a list.
+fn list_query(prefix: &str, delimiter: &str, limit: Option<usize>, next: Option<&str>) -> String {
+    let mut query = Vec::new();
+    query.extend(next.map(|token| format!("continuation-token={}", sign::encode(token, false))));
+    if !delimiter.is_empty() {
+        query.push(format!("delimiter={}", sign::encode(delimiter, false)));
+    }
+    query.push("list-type=2".to_owned());
+    query.extend(limit.map(|limit| format!("max-keys={limit}")));
+    query.push(format!("prefix={}", sign::encode(prefix, false)));
+    query.join("&")
 }
 
 impl Place for S3 {
@@ -120,18 +149,6 @@ impl Place for S3 {
         Ok(self.ask(&self.question("read", "GET", name))?.body)
     }
 
-    fn read_range(&self, name: &str, offset: u64, content: &mut [u8]) -> Result<(), Fault> {
-        if content.is_empty() {
-            return Ok(());
-        }
-        let found = self.read_up_to(name, offset, content.len() as u64)?;
-        if found.len() != content.len() {
-            return Err(Fault::Short);
-        }
-        content.copy_from_slice(&found);
-        Ok(())
-    }
-
     fn read_up_to(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Fault> {
         let range = Some((offset, offset + length.max(1) - 1));
         let answer = self.ask(&Question { range, ..self.question("read", "GET", name) })?;
@@ -145,7 +162,11 @@ impl Place for S3 {
     }
 
     fn write(&self, name: &str, content: &[Bytes]) -> Result<(), RepoError> {
-        let question = Question { content: Content::Parts(content), ..self.question("write", "PUT", name) };
+        let question = Question {
+            content: Content::Parts(content),
+            storage_class: self.class_of(name, content),
+            ..self.question("write", "PUT", name)
+        };
         match self.ask(&question) {
             Ok(_) => Ok(()),
             Err(Refusal::Failed(error)) => Err(error),
@@ -153,14 +174,13 @@ impl Place for S3 {
             Err(Refusal::Missing | Refusal::Short) => Err(RepoError::Store {
                 operation: "write",
                 object: format!("{}/{name}", self.location),
-                source: StoreError::NoBucket(self.location.bucket.clone()),
+                source: self.no_bucket(),
             }),
         }
     }
 
     fn remove(&self, name: &str) -> Result<(), Fault> {
-        // A server says of what is gone already that it is gone now.
-        Ok(self.ask(&self.question("remove", "DELETE", name)).map(|_| ())?)
+        self.remove_within(name, self.location.patience)
     }
 
     fn sync(&self, _folder: &str) -> Result<(), RepoError> {
@@ -177,5 +197,26 @@ impl Place for S3 {
 
     fn parallel(&self) -> usize {
         PARALLEL
+    }
+}
+
+impl Distant for S3 {
+    fn ages(&self, folder: &str) -> Result<Vec<(Listed, Option<SignedDuration>)>, RepoError> {
+        let (page, date) = self.objects(&format!("{folder}/"), "", None)?;
+        let age = |modified: Option<Timestamp>| Some(date?.duration_since(modified?));
+        Ok(self.names(page.objects).map(|(listed, modified)| (listed, age(modified))).collect())
+    }
+
+    fn age(&self, name: &str) -> Result<Option<SignedDuration>, Fault> {
+        let answer = self.ask(&self.question("look at", "HEAD", name))?;
+        Ok(answer.date.zip(answer.modified).map(|(now, then)| now.duration_since(then)))
+    }
+
+    fn remove_hastily(&self, name: &str) -> Result<(), Fault> {
+        self.remove_within(name, PATIENCE_REMOVE)
+    }
+
+    fn own_locks(&self) -> &Mutex<Vec<String>> {
+        &self.own_locks
     }
 }

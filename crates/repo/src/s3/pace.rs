@@ -17,18 +17,18 @@ const PIECE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The turns.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     rate: NonZeroU64,
     next: Mutex<Instant>,
 }
 
 impl Pace {
-    pub(super) fn new(rate: NonZeroU64) -> Self {
+    pub(crate) fn new(rate: NonZeroU64) -> Self {
         Self { rate, next: Mutex::new(Instant::now()) }
     }
 
     /// Waits for a turn and returns how many of `wanted` bytes may be sent in it; more than 0 unless `wanted` is 0.
-    pub(super) fn wait(&self, wanted: usize) -> usize {
+    pub(crate) fn wait(&self, wanted: usize) -> usize {
         let piece = (self.rate.get() / PIECES_PER_SECOND).clamp(1, PIECE_BYTES_MAX);
         let count = wanted.min(usize::try_from(piece).unwrap_or(usize::MAX));
         let begin = {

@@ -26,6 +26,8 @@ pub(super) struct Signable<'a> {
     pub(super) host: &'a str,
     /// The SHA-256 of the body, in hex.
     pub(super) hash: &'a str,
+    /// The storage class that the object is to have.
+    pub(super) storage_class: Option<&'a str>,
     pub(super) at: Timestamp,
 }
 
@@ -45,6 +47,8 @@ pub(super) fn headers(
     if let Some(token) = &credentials.session_token {
         headers.push(("x-amz-security-token", token.expose().to_owned()));
     }
+    // In the order of their names, as the signature wants them.
+    headers.extend(request.storage_class.map(|class| ("x-amz-storage-class", class.to_owned())));
     let canonical: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
     let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
@@ -82,7 +86,7 @@ pub(super) fn encode(text: &str, keeps_slash: bool) -> String {
 }
 
 /// HMAC with SHA-256, as RFC 2104 has it.
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub(super) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut block = [0; BLOCK];
     if key.len() > BLOCK {
         block[..32].copy_from_slice(&Sha256::digest(key));
@@ -126,6 +130,7 @@ mod tests {
             query: "max-keys=2&prefix=J",
             host: "examplebucket.s3.amazonaws.com",
             hash: &hex_hash(b""),
+            storage_class: None,
             at: "2013-05-24T00:00:00Z".parse().unwrap(),
         };
         let headers = headers(&request, "us-east-1", &credentials);

@@ -1,22 +1,29 @@
 //! Tests of the interface against a real server.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, thread, time::Instant};
 
 use bytes::Bytes;
 use muster_testkit::{
     Proxy, Seaweed,
-    seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY},
+    seaweed::{ACCESS_KEY, BUCKET, READER_KEY, SECRET_KEY},
 };
-use muster_types::{Explain, Kind, Secret};
+use muster_types::{
+    Explain, Kind, Secret,
+    bucket::BucketVerdict,
+    config::{Bucket, BucketEncryption},
+};
 
 use super::*;
 use crate::{
+    bucket,
+    location::Location,
     lock::Lock,
     place::{Place, Root},
 };
 
-pub(super) fn location(endpoint: &str) -> S3Location {
+pub(crate) fn location(endpoint: &str) -> S3Location {
     S3Location {
+        provider: crate::location::Provider::S3,
         bucket: BUCKET.into(),
         prefix: "a prefix/of ours".into(),
         endpoint: Some(endpoint.into()),
@@ -30,6 +37,7 @@ pub(super) fn location(endpoint: &str) -> S3Location {
         patience: Duration::from_secs(30),
         stop: crate::Stop::default(),
         upload_rate_max: None,
+        storage_class: None,
     }
 }
 
@@ -211,4 +219,90 @@ fn locks_hold_between_hosts_and_end_with_their_process() {
     let error = one.confirm_locks().unwrap_err();
     assert!(error.to_string().contains("was stopped for too long"), "{error}");
     drop(taken);
+}
+
+/// What the bucket says of each declared property, and the verdict.
+fn seen(location: &S3Location) -> Vec<(Option<String>, BucketVerdict)> {
+    let declared = Bucket {
+        versioning: Some(true),
+        encryption: Some(BucketEncryption::Aes256),
+        object_lock: Some(true),
+        storage_class: Some("STANDARD_IA".into()),
+    };
+    let points = bucket::look(&Location::S3(location.clone()), &declared).unwrap();
+    points.into_iter().map(|point| (point.found, point.verdict)).collect()
+}
+
+#[test]
+fn a_bucket_is_what_it_says_and_what_it_does_not_tell_is_unknown() {
+    use BucketVerdict::{AsDeclared, Differs, Unknown};
+    let server = Seaweed::new();
+    let plain = location(&server.endpoint());
+    let off = || (Some("off".to_owned()), Differs);
+    assert_eq!(seen(&plain), [off(), off(), off(), (None, Unknown)]);
+
+    // Packs that are not small get the class, and nothing else does.
+    let s3 = S3::new(&S3Location { storage_class: Some("STANDARD_IA".into()), ..plain.clone() }).unwrap();
+    let large = [Bytes::from(vec![1; 100_000]), Bytes::from(vec![2; 100_000])];
+    for (name, content, class) in [
+        ("data/ab/abcd", &large[..], Some("STANDARD_IA")),
+        ("data/ab/small", &large[..1], None),
+        ("index/abcd", &large[..], None),
+    ] {
+        s3.write(name, content).unwrap();
+        let answer = s3.ask(&s3.question("look at", "HEAD", name)).unwrap_or_else(|_| panic!("{name}"));
+        assert_eq!(answer.storage_class.as_deref().filter(|class| *class != "STANDARD"), class, "{name}");
+    }
+    let class = (Some("STANDARD_IA".to_owned()), AsDeclared);
+    assert_eq!(seen(&plain)[3], class);
+    // What was written before the class was declared is seen when it is the newest.
+    S3::new(&plain).unwrap().write("data/cd/cdef", &large).unwrap();
+    assert_eq!(seen(&plain)[3], (Some("STANDARD".to_owned()), Differs));
+
+    server.set_bucket(
+        "versioning",
+        "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
+    );
+    let lock = |rule: &str| {
+        let enabled = "<ObjectLockEnabled>Enabled</ObjectLockEnabled>";
+        let text = format!("<ObjectLockConfiguration>{enabled}{rule}</ObjectLockConfiguration>");
+        server.set_bucket("object-lock", &text);
+    };
+    lock("");
+    // Without a default retention nothing that Muster writes is kept by it.
+    let on = || (Some("on".to_owned()), AsDeclared);
+    let partly = (Some("on without a default retention".to_owned()), Differs);
+    assert_eq!(seen(&plain)[..3], [on(), off(), partly]);
+    lock("<Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule>");
+    server.set_bucket(
+        "encryption",
+        "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256\
+         </SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>",
+    );
+    assert_eq!(seen(&plain)[..3], [on(), (Some("AES256".to_owned()), AsDeclared), on()]);
+
+    // Who may not ask gets no answer, and no answer is no "on".
+    let mut reader = plain.clone();
+    reader.credentials.as_mut().unwrap().access_key = READER_KEY.into();
+    assert_eq!(seen(&reader)[1..3], [(None, Unknown), (None, Unknown)]);
+    let declared = Bucket { versioning: Some(true), ..Bucket::default() };
+    let missing = Location::S3(S3Location { bucket: "not-there".into(), ..plain.clone() });
+    let error = bucket::look(&missing, &declared).unwrap_err();
+    assert_eq!(source(error), StoreError::NoBucket("not-there".into()));
+    reader.credentials.as_mut().unwrap().secret_key = Secret::new("wrong");
+    let error = bucket::look(&Location::S3(reader), &declared).unwrap_err();
+    assert!(matches!(source(error), StoreError::Refused { .. }));
+}
+
+#[test]
+fn an_address_of_google_is_asked_in_the_same_language_where_it_is_told_to() {
+    let server = Seaweed::new();
+    let Ok(Location::S3(google)) = format!("gs://{BUCKET}/of us").parse() else { panic!() };
+    let google =
+        S3Location { endpoint: Some(server.endpoint()), credentials: location("").credentials, ..google };
+    let s3 = S3::new(&google).unwrap();
+    s3.write("config", &parts("hello")).unwrap();
+    assert_eq!(s3.read("config").unwrap(), b"hello");
+    assert_eq!(s3.title(), format!("gs://{BUCKET}/of us"));
+    assert_eq!(server.names("of us"), ["of us/config"]);
 }

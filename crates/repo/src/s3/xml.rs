@@ -38,6 +38,13 @@ pub(super) fn field(document: &[u8], name: &str) -> Option<String> {
     found
 }
 
+/// Returns the name of the outermost element of a whole document.
+pub(super) fn root(document: &[u8]) -> Option<String> {
+    let mut root = None;
+    walk(document, &mut |path, _| root = path.first().cloned()).ok()?;
+    root
+}
+
 /// Reads one page of a list.
 pub(super) fn page(document: &[u8]) -> Result<Page, String> {
     let mut page = Page::default();
@@ -74,9 +81,11 @@ pub(super) fn page(document: &[u8]) -> Result<Page, String> {
 }
 
 /// Tells every element at its end, with its path and its text.
-fn walk(document: &[u8], tell: &mut dyn FnMut(&[String], &str)) -> Result<(), String> {
+pub(super) fn walk(document: &[u8], tell: &mut dyn FnMut(&[String], &str)) -> Result<(), String> {
     let fail = |error: &dyn std::fmt::Display| format!("it is not XML: {error}");
     let mut reader = Reader::from_reader(document);
+    // An element without content says as much as one that is opened and closed.
+    reader.config_mut().expand_empty_elements = true;
     let (mut path, mut text) = (Vec::new(), String::new());
     loop {
         match reader.read_event().map_err(|error| fail(&error))? {
@@ -140,5 +149,7 @@ mod tests {
         }
         assert_eq!(field(b"<Error><Code>SlowDown</Code></Error>", "Code").unwrap(), "SlowDown");
         assert_eq!(field(b"<html>", "Code"), None);
+        assert_eq!(root(b"<Versioning xmlns='x'/>").as_deref(), Some("Versioning"));
+        assert_eq!((root(b"<Versioning>"), root(b"")), (None, None));
     }
 }

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     kinds::{Resource, by_kind},
+    nodes,
     store::{Selectors, Store, now},
 };
 
@@ -37,13 +38,14 @@ pub(super) fn tick(store: &mut Store, begun: Instant, delay: Duration) {
     for pod in store.list(by_kind("Pod"), "", &everywhere) {
         age(store, &pod, begun, delay);
     }
+    nodes::tick(store);
 }
 
-fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+pub(super) fn text<'a>(object: &'a Value, path: &str) -> &'a str {
     object.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn count(object: &Value, path: &str) -> u64 {
+pub(super) fn count(object: &Value, path: &str) -> u64 {
     object.pointer(path).and_then(Value::as_u64).unwrap_or(0)
 }
 
@@ -167,24 +169,35 @@ fn stateful(store: &mut Store, set: &Value) {
 fn people(store: &mut Store, of: &Value, wanted: u64, template: &Value) -> Vec<Value> {
     let namespace = text(of, "/metadata/namespace");
     let pods = by_kind("Pod");
-    let list = |store: &Store| -> Vec<Value> {
+    // A set of the same names waits until an ending pod is gone; others get a new one at once.
+    let is_patient = text(of, "/kind") == "StatefulSet";
+    let every = |store: &Store| -> Vec<Value> {
         let all = store.list(pods, namespace, &Selectors::default());
         all.into_iter().filter(|pod| is_owned(pod, of)).collect()
+    };
+    let list = |store: &Store| -> Vec<Value> {
+        every(store).into_iter().filter(|pod| is_patient || !nodes::is_ending(pod)).collect()
     };
     let mut own = list(store);
     while own.len() as u64 > wanted {
         let last = own.pop().unwrap();
-        store.remove(pods, namespace, text(&last, "/metadata/name"));
+        nodes::end(store, &last, false);
     }
-    for at in 0..wanted {
+    let taken = every(store);
+    let mut missing = wanted.saturating_sub(own.len() as u64);
+    for at in 0..wanted + taken.len() as u64 {
         let name = format!("{}-{at}", text(of, "/metadata/name"));
-        if own.iter().any(|pod| text(pod, "/metadata/name") == name) {
+        if missing == 0 {
+            break;
+        }
+        if taken.iter().any(|pod| text(pod, "/metadata/name") == name) {
             continue;
         }
+        missing -= 1;
         let mut pod = template.clone();
         pod["metadata"]["ownerReferences"] = owner(of);
         let nodes = store.list(by_kind("Node"), "", &Selectors::default());
-        let node = nodes.iter().find(|node| node["spec"]["unschedulable"] != json!(true));
+        let node = nodes.iter().find(|node| node["spec"]["unschedulable"] != json!(true) && is_ready(node));
         pod["status"] = json!({"phase": "Pending"});
         match node {
             Some(node) => pod["spec"]["nodeName"] = node["metadata"]["name"].clone(),
@@ -223,7 +236,9 @@ fn age(store: &mut Store, pod: &Value, begun: Instant, delay: Duration) {
         .collect();
     let crashes = images.iter().any(|image| image.contains("crash"));
     let is_over = elapsed.saturating_sub(Duration::from_millis(born)) >= delay;
-    let is_ready = is_over && !crashes && !images.iter().any(|image| image.contains("never"));
+    // The node's own word is missing when it is gone: the pod is taken for not ready.
+    let has_node = nodes::is_answering(store, text(pod, "/spec/nodeName"));
+    let is_ready = is_over && has_node && !crashes && !images.iter().any(|image| image.contains("never"));
     let statuses = containers(pod, is_ready);
     let status = if is_ready { "True" } else { "False" };
     after["status"] = json!({
@@ -232,7 +247,7 @@ fn age(store: &mut Store, pod: &Value, begun: Instant, delay: Duration) {
     });
     // Told once, and after the state that it tells of.
     let is_told = !pod["metadata"]["annotations"][TOLD].is_null();
-    let is_sick = crashes || (!is_ready && is_over);
+    let is_sick = crashes || (!is_ready && is_over && has_node);
     if is_sick && !is_told {
         after["metadata"]["annotations"][TOLD] = json!("yes");
     }
@@ -278,7 +293,7 @@ fn containers(pod: &Value, is_ready: bool) -> Vec<Value> {
         .collect()
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub(super) fn is_ready(pod: &Value) -> bool {
     pod["status"]["conditions"]
         .as_array()
         .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
@@ -298,27 +313,6 @@ fn owner(of: &Value) -> Value {
 fn hash_of(template: &Value) -> String {
     let digest = Sha256::digest(template.to_string().as_bytes());
     digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether a pod may be taken away, by the budgets of its namespace.
-pub(super) fn may_evict(store: &Store, pod: &Value) -> Result<(), String> {
-    let namespace = text(pod, "/metadata/namespace");
-    for budget in store.list(by_kind("PodDisruptionBudget"), namespace, &Selectors::default()) {
-        let labels: Vec<String> = budget["spec"]["selector"]["matchLabels"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
-            .collect();
-        let selectors = Selectors { labels: labels.join(","), fields: String::new() };
-        let fitting = store.list(by_kind("Pod"), namespace, &selectors);
-        let is_meant = fitting.iter().any(|one| one["metadata"]["uid"] == pod["metadata"]["uid"]);
-        let ready = fitting.iter().filter(|one| is_ready(one)).count() as u64;
-        if is_meant && ready <= count(&budget, "/spec/minAvailable") {
-            return Err("Cannot evict pod as it would violate the pod's disruption budget.".into());
-        }
-    }
-    Ok(())
 }
 
 /// What a container has written.

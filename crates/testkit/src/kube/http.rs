@@ -121,21 +121,43 @@ fn read(stream: &TcpStream) -> Option<Request> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         request.query.insert(decoded(name), decoded(&value.replace('+', " ")));
     }
-    let mut length = 0;
+    let (mut length, mut is_chunked) = (0, false);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().ok()?,
+            "transfer-encoding" => is_chunked = value.eq_ignore_ascii_case("chunked"),
             "content-type" => value.clone_into(&mut request.content_type),
             "accept" => value.clone_into(&mut request.accept),
             _ => {}
         }
     }
+    if is_chunked {
+        request.body = chunks(&mut reader)?;
+        return Some(request);
+    }
     request.body = vec![0; length];
     reader.read_exact(&mut request.body).ok()?;
     Some(request)
+}
+
+/// A body of which nobody knew the length: what comes from standard input.
+fn chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let length = usize::from_str_radix(line.trim().split(';').next()?, 16).ok()?;
+        let mut chunk = vec![0; length + 2];
+        reader.read_exact(&mut chunk).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        chunk.truncate(length);
+        body.append(&mut chunk);
+    }
 }
 
 fn decoded(text: &str) -> String {

@@ -11,7 +11,7 @@ use super::{
     controller,
     http::{Answer, Request},
     kinds::{self, Resource},
-    patch,
+    nodes, patch,
     store::{Selectors, Store},
 };
 
@@ -210,8 +210,12 @@ fn judge(target: &Target, object: &Value, store: &Store) -> Result<(), Refusal> 
 fn create(request: &Request, target: &Target, store: &mut Store) -> Result<Answer, Refusal> {
     if target.part.as_deref() == Some("eviction") {
         let pod = find(target, store)?;
-        controller::may_evict(store, &pod).map_err(|message| (429, "TooManyRequests", message))?;
-        store.remove(target.kind, &target.namespace, target.name.as_deref().unwrap_or_default());
+        let asked = body(request)?;
+        same_uid(&asked["deleteOptions"], &pod)?;
+        nodes::may_evict(store, &pod).map_err(|message| (429, "TooManyRequests", message))?;
+        if !request.query.contains_key("dryRun") {
+            nodes::end(store, &pod, false);
+        }
         return Ok(Answer::Json(201, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})));
     }
     let mut object = body(request)?;
@@ -285,15 +289,34 @@ fn change(request: &Request, target: &Target, store: &mut Store) -> Result<Answe
     Ok(Answer::Json(status, store.put(target.kind, &target.namespace, &name, object)))
 }
 
+/// Who names a uid means that object, and none that has taken its name.
+fn same_uid(options: &Value, object: &Value) -> Result<(), Refusal> {
+    let wanted = &options["preconditions"]["uid"];
+    if wanted.is_string() && *wanted != object["metadata"]["uid"] {
+        let (name, uid) = (&object["metadata"]["name"], &object["metadata"]["uid"]);
+        let message = format!(
+            "Operation cannot be fulfilled on {name}: the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+        );
+        return Err((409, "Conflict", message));
+    }
+    Ok(())
+}
+
 fn delete(request: &Request, target: &Target, store: &mut Store) -> Result<Answer, Refusal> {
     if let Some(name) = &target.name {
         let object = find(target, store)?;
         let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let wanted = &asked["preconditions"]["uid"];
-        if wanted.is_string() && *wanted != object["metadata"]["uid"] {
-            return Err((409, "Conflict", format!("the UID of \"{name}\" is another")));
+        same_uid(&asked, &object)?;
+        match target.kind.kind {
+            _ if request.query.contains_key("dryRun") => {}
+            "Pod" => {
+                let grace = request.query.get("gracePeriodSeconds").map(String::as_str);
+                let is_forced = asked["gracePeriodSeconds"] == 0 || grace == Some("0");
+                nodes::end(store, &object, is_forced);
+            }
+            "PersistentVolumeClaim" => nodes::release(store, &object),
+            _ => drop(store.remove(target.kind, &target.namespace, name)),
         }
-        store.remove(target.kind, &target.namespace, name);
         return Ok(Answer::Json(200, object));
     }
     for one in store.list(target.kind, &target.namespace, &selectors(request)) {

@@ -201,6 +201,10 @@ fn defaults(kind: Resource, object: &mut Value, made: u64) {
                 object["spec"][strategy] = json!({"type": "RollingUpdate"});
             }
         }
+        "Node" if object["status"]["conditions"].is_null() => {
+            object["status"]["conditions"] =
+                json!([{"type": "Ready", "status": "True", "reason": "KubeletReady"}]);
+        }
         "Service" => {
             let address = format!("10.96.{}.{}", made / 250, made % 250 + 1);
             object["spec"]["clusterIP"] = json!(address);

@@ -18,10 +18,12 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     members::{Member, MemberKeys},
     postgres::{PostgresComponent, PostgresHeartbeat, PostgresMethod, PostgresTransport, PostgresWal},
-    redis::{RedisComponent, Setting},
+    redis::{RedisComponent, Setting, WarmUp},
 };
 use super::{
     BackupPolicy, DataClass, Named, ProofPolicy,
+    command::{CommandComponent, DumpCommand, OutputsCommand},
+    edits::{Edit, GitPolicy},
     etcd::EtcdComponent,
     kubernetes::{KubernetesComponent, SecretSwitch},
     vault::VaultComponent,
@@ -49,6 +51,8 @@ pub enum Component {
     Etcd(EtcdComponent),
     /// The objects of a namespace on Kubernetes.
     Kubernetes(KubernetesComponent),
+    /// What the user's own commands dump and load again.
+    Command(CommandComponent),
 }
 
 /// The kinds of component.
@@ -69,6 +73,8 @@ pub enum ComponentKind {
     Etcd,
     /// The objects of a namespace on Kubernetes.
     Kubernetes,
+    /// What the user's own commands dump and load again.
+    Command,
 }
 
 /// Every key that a component of any kind can have, as the file shows them.
@@ -92,6 +98,12 @@ pub struct ComponentKeys {
     /// `files`: leave out files whose last change is longer ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Span>,
+    /// `files`: texts that a restore in place replaces, where this host is another one than that of the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edits: Option<Vec<Edit>>,
+    /// `files`: what is asked of the git checkout that the paths lie in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitPolicy>,
     /// `postgres`: the server, as `postgres://user@host:port/database`; the database is the one that assertions are
     /// asked in, the backup holds all of them. `redis`: the server, as `redis://user@host:port/`, or `rediss://` with
     /// TLS. `vault`, `etcd`: the server, as `https://host:8200`. A connection: in a shared file it must come from the
@@ -105,7 +117,8 @@ pub struct ComponentKeys {
     /// Default: `physical`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<PostgresMethod>,
-    /// `postgres`, `etcd`: the data directory, when it is on this host: where a restore puts it. A connection.
+    /// `postgres`, `etcd`: the data directory, when it is on this host: where a restore puts it. `redis` with
+    /// `disposable`: the folder of its server, which a restore empties. A connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// `postgres`, `redis`, `vault`, `etcd`: the folder of the server's programs. Default: `PATH`, then where packages
@@ -136,6 +149,15 @@ pub struct ComponentKeys {
     /// `redis`: settings that the server must have, as `redis.conf` writes them; `muster survey` compares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Named<Setting>>,
+    /// `redis`: it is a cache: no backup is made, and `muster restore` empties it. Default: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disposable: Option<bool>,
+    /// `redis` with `disposable`: how it is filled again after it was emptied. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm: Option<WarmUp>,
+    /// `redis` with `disposable`: the service that runs the server: it is stopped while `data_dir` is emptied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// `vault`: the token, as a reference: `${file:/etc/muster/vault.token}`. A connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -152,6 +174,10 @@ pub struct ComponentKeys {
     /// `etcd`: the user, where authentication is on. A connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// `etcd`: by how much a restore raises the revision beyond the last one known, where the tool has no
+    /// `--bump-revision`: more than is written between a backup and its loss. 0: not at all. Default: 20000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raise_by: Option<u64>,
     /// `vault`, `etcd`: the certificate of who signed the server's, in PEM. Default: those of the system. A connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
@@ -187,6 +213,15 @@ pub struct ComponentKeys {
     /// `kubernetes`: the program. Default: `kubectl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubectl: Option<PathBuf>,
+    /// `command`: the command that writes a backup. A connection: in a shared file it must come from the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump: Option<DumpCommand>,
+    /// `command`: the command that puts a backup in place; it must be able to run again. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<OutputsCommand>,
+    /// `command`: the command that opens a backup in a folder of its own and judges it: the proof. A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<OutputsCommand>,
     /// When to back up and what to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupPolicy>,
@@ -246,6 +281,7 @@ impl TryFrom<ComponentKeys> for Component {
             ComponentKind::Vault => Ok(Self::Vault(VaultComponent::of_keys(keys, common))),
             ComponentKind::Etcd => EtcdComponent::of_keys(keys, common).map(Self::Etcd),
             ComponentKind::Kubernetes => Ok(Self::Kubernetes(KubernetesComponent::of_keys(keys, common))),
+            ComponentKind::Command => Ok(Self::Command(CommandComponent::of_keys(keys, common))),
             ComponentKind::Sqlite => {
                 refuse(keys.paths.is_some(), "paths", "sqlite", "one database file stands in `path`")?;
                 refuse(keys.include.is_some(), "include", "sqlite", "the whole database is backed up")?;
@@ -260,6 +296,8 @@ impl TryFrom<ComponentKeys> for Component {
                     include: keys.include.unwrap_or_default(),
                     exclude: keys.exclude.unwrap_or_default(),
                     max_age: keys.max_age,
+                    edits: keys.edits.unwrap_or_default(),
+                    git: keys.git,
                     common,
                 }))
             }
@@ -282,6 +320,8 @@ impl ComponentKeys {
             include: None,
             exclude: None,
             max_age: None,
+            edits: None,
+            git: None,
             url: None,
             password: None,
             method: None,
@@ -294,11 +334,15 @@ impl ComponentKeys {
             heartbeat: None,
             unbounded_slot: None,
             expect: None,
+            disposable: None,
+            warm: None,
+            service: None,
             token: None,
             role_id: None,
             secret_id: None,
             canary: None,
             user: None,
+            raise_by: None,
             ca_file: None,
             cert_file: None,
             key_file: None,
@@ -310,6 +354,9 @@ impl ComponentKeys {
             context: None,
             kubeconfig: None,
             kubectl: None,
+            dump: None,
+            restore: None,
+            verify: None,
             backup: common.backup,
             objectives: common.objectives,
             classes: common.classes,
@@ -319,12 +366,14 @@ impl ComponentKeys {
 
     /// Refuses the keys that belong to kinds of server, where the component is of another one.
     fn refuse_foreign(&self) -> Result<(), String> {
-        use ComponentKind::{Etcd, Kubernetes, Postgres, Redis, Vault};
+        use ComponentKind::{Command, Etcd, Files, Kubernetes, Postgres, Redis, Vault};
         let own: &[(bool, &str, &[ComponentKind])] = &[
+            (self.edits.is_some(), "edits", &[Files]),
+            (self.git.is_some(), "git", &[Files]),
             (self.url.is_some(), "url", &[Postgres, Redis, Vault, Etcd]),
             (self.password.is_some(), "password", &[Postgres, Redis, Etcd]),
             (self.method.is_some(), "method", &[Postgres]),
-            (self.data_dir.is_some(), "data_dir", &[Postgres, Etcd]),
+            (self.data_dir.is_some(), "data_dir", &[Postgres, Redis, Etcd]),
             (self.bin_dir.is_some(), "bin_dir", &[Postgres, Redis, Vault, Etcd]),
             (self.transport.is_some(), "transport", &[Postgres]),
             (self.backup_from.is_some(), "backup_from", &[Postgres]),
@@ -333,11 +382,15 @@ impl ComponentKeys {
             (self.heartbeat.is_some(), "heartbeat", &[Postgres]),
             (self.unbounded_slot.is_some(), "unbounded_slot", &[Postgres]),
             (self.expect.is_some(), "expect", &[Redis]),
+            (self.disposable.is_some(), "disposable", &[Redis]),
+            (self.warm.is_some(), "warm", &[Redis]),
+            (self.service.is_some(), "service", &[Redis]),
             (self.token.is_some(), "token", &[Vault]),
             (self.role_id.is_some(), "role_id", &[Vault]),
             (self.secret_id.is_some(), "secret_id", &[Vault]),
             (self.canary.is_some(), "canary", &[Vault]),
             (self.user.is_some(), "user", &[Etcd]),
+            (self.raise_by.is_some(), "raise_by", &[Etcd]),
             (!self.members.is_empty(), "members", &[Postgres, Etcd]),
             (self.on_failover.is_some(), "on_failover", &[Postgres]),
             (self.namespace.is_some(), "namespace", &[Kubernetes]),
@@ -345,6 +398,9 @@ impl ComponentKeys {
             (self.context.is_some(), "context", &[Kubernetes]),
             (self.kubeconfig.is_some(), "kubeconfig", &[Kubernetes]),
             (self.kubectl.is_some(), "kubectl", &[Kubernetes]),
+            (self.dump.is_some(), "dump", &[Command]),
+            (self.restore.is_some(), "restore", &[Command]),
+            (self.verify.is_some(), "verify", &[Command]),
             (self.failover_secrets.is_some(), "failover_secrets", &[Postgres]),
             (self.ca_file.is_some(), "ca_file", &[Vault, Etcd]),
             (self.cert_file.is_some(), "cert_file", &[Vault, Etcd]),
@@ -354,7 +410,7 @@ impl ComponentKeys {
             let is_foreign = *is_set && !kinds.contains(&self.kind);
             refuse(is_foreign, key, self.kind.word(), &owners(kinds))?;
         }
-        if !matches!(self.kind, Redis | Vault | Etcd | Kubernetes) {
+        if !matches!(self.kind, Redis | Vault | Etcd | Kubernetes | Command) {
             return Ok(());
         }
         for (is_set, key) in [
@@ -366,6 +422,7 @@ impl ComponentKeys {
         ] {
             let instead = match self.kind {
                 Kubernetes => "the objects of `namespace` are backed up",
+                Command => "what `dump` writes is backed up",
                 _ => "the whole server behind `url` is backed up",
             };
             refuse(is_set, key, self.kind.word(), instead)?;
@@ -394,6 +451,7 @@ impl From<Component> for ComponentKeys {
             Component::Vault(_) => ComponentKind::Vault,
             Component::Etcd(_) => ComponentKind::Etcd,
             Component::Kubernetes(_) => ComponentKind::Kubernetes,
+            Component::Command(_) => ComponentKind::Command,
         };
         let common = component.common().clone();
         let mut keys = Self::of_kind(kind, common);
@@ -405,6 +463,8 @@ impl From<Component> for ComponentKeys {
                 keys.include = list(files.include);
                 keys.exclude = list(files.exclude);
                 keys.max_age = files.max_age;
+                keys.edits = (!files.edits.is_empty()).then_some(files.edits);
+                keys.git = files.git;
             }
             Component::Postgres(postgres) => {
                 keys.url = postgres.url;
@@ -430,10 +490,15 @@ impl From<Component> for ComponentKeys {
                 keys.password = redis.password;
                 keys.bin_dir = redis.bin_dir;
                 keys.expect = redis::expect_keys(redis.expect);
+                keys.disposable = redis.is_disposable.then_some(true);
+                keys.warm = redis.warm;
+                keys.service = redis.service;
+                keys.data_dir = redis.data_dir;
             }
             Component::Vault(vault) => vault.put_into(&mut keys),
             Component::Etcd(etcd) => etcd.put_into(&mut keys),
             Component::Kubernetes(own) => own.put_into(&mut keys),
+            Component::Command(own) => own.put_into(&mut keys),
         }
         keys
     }
@@ -468,6 +533,10 @@ pub struct FilesComponent {
     pub exclude: Vec<String>,
     /// Leave out files whose last change is longer ago.
     pub max_age: Option<Span>,
+    /// Texts that a restore in place replaces.
+    pub edits: Vec<Edit>,
+    /// What is asked of the git checkout that the paths lie in.
+    pub git: Option<GitPolicy>,
     /// What all kinds share.
     pub common: ComponentCommon,
 }
@@ -505,6 +574,7 @@ impl ComponentKind {
             Self::Vault => "vault",
             Self::Etcd => "etcd",
             Self::Kubernetes => "kubernetes",
+            Self::Command => "command",
         }
     }
 }
@@ -520,6 +590,7 @@ impl Component {
             Self::Vault(_) => "vault",
             Self::Etcd(_) => "etcd",
             Self::Kubernetes(_) => "kubernetes",
+            Self::Command(_) => "command",
         }
     }
 
@@ -531,9 +602,15 @@ impl Component {
             | Self::Redis(_)
             | Self::Vault(_)
             | Self::Etcd(_)
-            | Self::Kubernetes(_) => false,
+            | Self::Kubernetes(_)
+            | Self::Command(_) => false,
             Self::Files(files) => files.leaves_out(),
         }
+    }
+
+    /// Tells whether it is never backed up, and made anew instead of restored.
+    pub fn is_disposable(&self) -> bool {
+        matches!(self, Self::Redis(redis) if redis.is_disposable)
     }
 
     /// Returns it with the platform's RPO where its own is silent, as its driver wants it.
@@ -554,7 +631,7 @@ impl Component {
             Self::Redis(redis) => redis.password_missing.as_ref(),
             Self::Vault(vault) => vault.secret_missing.as_ref(),
             Self::Etcd(etcd) => etcd.secret_missing.as_ref(),
-            Self::Sqlite(_) | Self::Files(_) | Self::Kubernetes(_) => None,
+            Self::Sqlite(_) | Self::Files(_) | Self::Kubernetes(_) | Self::Command(_) => None,
         }
     }
 
@@ -568,6 +645,7 @@ impl Component {
             Self::Vault(c) => &c.common,
             Self::Etcd(c) => &c.common,
             Self::Kubernetes(c) => &c.common,
+            Self::Command(c) => &c.common,
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct EtcdComponent {
     pub members: Vec<EtcdMember>,
     /// The folder of the programs `etcd`, `etcdctl` and, where there is one, `etcdutl`.
     pub bin_dir: Option<PathBuf>,
+    /// By how much a restore raises the revision where the tool cannot; `None`: by the driver's own number.
+    pub raise_by: Option<u64>,
     /// What all kinds share.
     pub common: ComponentCommon,
 }
@@ -60,6 +62,7 @@ impl EtcdComponent {
             data_dir: keys.data_dir,
             members: members::of_etcd(keys.members)?,
             bin_dir: keys.bin_dir,
+            raise_by: keys.raise_by,
             common,
         })
     }
@@ -72,6 +75,7 @@ impl EtcdComponent {
         keys.data_dir = self.data_dir;
         keys.members = members::keys_of_etcd(self.members);
         keys.bin_dir = self.bin_dir;
+        keys.raise_by = self.raise_by;
         self.tls.put_into(keys);
     }
 

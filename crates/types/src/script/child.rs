@@ -36,6 +36,11 @@ pub enum ChildRequest {
         /// Who has kept the old primary out, and how.
         fenced_by: Option<String>,
     },
+    /// `muster rotate`.
+    Rotate {
+        /// The secrets, in their order.
+        secrets: Vec<String>,
+    },
     /// `muster rescue`.
     Rescue {
         /// The component.
@@ -46,6 +51,50 @@ pub enum ChildRequest {
         filter: Option<String>,
         /// From which state.
         from: String,
+    },
+    /// `muster repair`.
+    Repair {
+        /// The component.
+        component: String,
+        /// Indexes, tables or databases whose indexes are built anew.
+        reindex: Vec<String>,
+        /// Tables.
+        vacuum: Vec<String>,
+        /// Tables; an empty name is the whole database.
+        analyze: Vec<String>,
+    },
+    /// `muster quarantine`.
+    Quarantine {
+        /// The component.
+        component: String,
+        /// The table.
+        table: Option<String>,
+        /// The rows for which this SQL holds.
+        filter: Option<String>,
+        /// What SQL has after SET; without it the rows are taken out.
+        set: Option<String>,
+        /// Updates of other tables.
+        disable: Vec<String>,
+        /// How many rows are meant.
+        expect: Option<u64>,
+        /// Why.
+        reason: Option<String>,
+        /// The run whose rows are put back.
+        undo: Option<String>,
+    },
+    /// `muster prove`.
+    Prove {
+        /// Which components.
+        components: Vec<String>,
+        /// Which backup; without it the newest.
+        backup: Option<String>,
+    },
+    /// `muster copy`.
+    Copy {
+        /// Which copies.
+        copies: Vec<String>,
+        /// Whether everything there is read.
+        is_verified: bool,
     },
 }
 
@@ -67,10 +116,54 @@ impl ChildRequest {
             Self::Failover { component, to, fenced_by } => {
                 format!("muster failover {component} --to '{to}'{}", option("fenced-by", fenced_by))
             }
+            Self::Rotate { secrets } => format!("muster rotate {}", secrets.join(" ")),
             Self::Rescue { component, table, filter, from } => format!(
                 "muster rescue {component} --table '{table}'{} --from '{from}'",
                 option("where", filter)
             ),
+            Self::Repair { component, reindex, vacuum, analyze } => {
+                let analyze: String = analyze
+                    .iter()
+                    .map(|table| match table.as_str() {
+                        "" => " --analyze".to_owned(),
+                        table => format!(" --analyze={}", quoted(table)),
+                    })
+                    .collect();
+                let (reindex, vacuum) = (repeated("reindex", reindex), repeated("vacuum", vacuum));
+                format!("muster repair {component}{reindex}{vacuum}{analyze}")
+            }
+            Self::Quarantine { component, undo: Some(run), .. } => {
+                format!("muster quarantine {component} --undo {run}")
+            }
+            Self::Quarantine { component, table, filter, set, disable, expect, reason, undo: None } => {
+                let one = |name: &str, value: &Option<String>| repeated(name, value.as_slice());
+                let way = if set.is_some() { one("set", set) } else { " --move".to_owned() };
+                let expect = expect.map(|rows| format!(" --expect {rows}")).unwrap_or_default();
+                format!(
+                    "muster quarantine {component}{}{}{way}{}{expect}{}",
+                    one("table", table),
+                    one("where", filter),
+                    repeated("disable", disable),
+                    one("reason", reason)
+                )
+            }
+            Self::Prove { components, backup } => {
+                let all: String = components.iter().map(|name| format!(" {name}")).collect();
+                format!("muster prove{all}{}", option("backup", backup))
+            }
+            Self::Copy { copies, is_verified } => {
+                let all: String = copies.iter().map(|name| format!(" {name}")).collect();
+                format!("muster copy{all}{}", if *is_verified { " --verify" } else { "" })
+            }
         }
     }
+}
+
+fn repeated(name: &str, values: &[String]) -> String {
+    values.iter().map(|value| format!(" --{name} {}", quoted(value))).collect()
+}
+
+/// Quotes for a shell: SQL has quotes of its own.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -39,7 +39,11 @@ fn programs(loaded: &Loaded) -> impl Iterator<Item = Finding> {
             Component::Redis(redis) => (&redis.bin_dir, "redis-server", "/usr/bin"),
             Component::Etcd(etcd) => (&etcd.bin_dir, "etcd", "/usr/bin"),
             // The program of a Vault is called `vault` or `bao`.
-            Component::Vault(_) | Component::Sqlite(_) | Component::Files(_) | Component::Kubernetes(_) => {
+            Component::Vault(_)
+            | Component::Sqlite(_)
+            | Component::Files(_)
+            | Component::Kubernetes(_)
+            | Component::Command(_) => {
                 return None;
             }
         };
@@ -84,6 +88,8 @@ fn paths(component: &Component) -> Vec<PathBuf> {
         Component::Files(files) => files.paths.clone(),
         Component::Postgres(postgres) => postgres.data_dir.iter().cloned().collect(),
         Component::Etcd(etcd) => etcd.data_dirs(),
-        Component::Redis(_) | Component::Vault(_) | Component::Kubernetes(_) => Vec::new(),
+        Component::Redis(_) | Component::Vault(_) | Component::Kubernetes(_) | Component::Command(_) => {
+            Vec::new()
+        }
     }
 }

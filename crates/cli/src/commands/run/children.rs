@@ -3,6 +3,8 @@
 //! A request comes in; the id of a planned run leaves, then its report. The repository is opened with the first of them:
 //! a runbook without one must run where there is no repository any more.
 
+mod data;
+
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use muster_engine::{execute, fold, world::World};
@@ -20,8 +22,11 @@ use serde_json::json;
 use crate::{
     answer::Answer,
     app::{self, Intent},
-    args::{AnewArgs, BackupArgs, FailoverArgs, Global, PointArgs, RescueArgs, RestoreArgs, UnsealArgs},
-    commands::{backup, copy, failover, rescue, restore},
+    args::{
+        AnewArgs, BackupArgs, EditArgs, FailoverArgs, Global, PointArgs, RescueArgs, RestoreArgs, RotateArgs,
+        UnsealArgs,
+    },
+    commands::{backup, copy, failover, rescue, restore, rotate},
     exit::Failure,
     progress::Progress,
 };
@@ -78,6 +83,7 @@ impl Children {
                     point: PointArgs::default(),
                     table: tables.clone(),
                     from: None,
+                    edit: EditArgs::default(),
                     unseal: UnsealArgs::default(),
                     server_token_file: None,
                     into: into.clone().map(Into::into),
@@ -94,16 +100,9 @@ impl Children {
                 planned
             }
             ChildRequest::Failover { component, to, fenced_by } => {
-                let args = FailoverArgs {
-                    component: component.clone(),
-                    to: to.clone(),
-                    fenced_by: fenced_by.clone(),
-                    drill: self.is_drill,
-                    dry_run: false,
-                    yes: true,
-                };
-                failover::make_plan(world, &args, &self.progress)?
+                self.plan_failover(world, (component, to, fenced_by.as_deref()))?
             }
+            ChildRequest::Rotate { secrets } => self.plan_rotation(world, secrets)?,
             ChildRequest::Rescue { component, table, filter, from } => {
                 let args = RescueArgs {
                     component: component.clone(),
@@ -117,9 +116,36 @@ impl Children {
                 };
                 rescue::make_plan(world, &args, &self.progress)?
             }
+            ChildRequest::Repair { .. }
+            | ChildRequest::Quarantine { .. }
+            | ChildRequest::Prove { .. }
+            | ChildRequest::Copy { .. } => data::plan(world, request, &self.progress)?,
         };
         *self.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some((run.clone(), plan));
         Ok(run)
+    }
+
+    fn plan_failover(
+        &self,
+        world: &World,
+        (component, to, fenced_by): (&str, &str, Option<&str>),
+    ) -> Result<(RunId, Plan), Failure> {
+        let args = FailoverArgs {
+            component: component.to_owned(),
+            to: to.to_owned(),
+            fenced_by: fenced_by.map(str::to_owned),
+            drill: self.is_drill,
+            dry_run: false,
+            yes: true,
+        };
+        failover::make_plan(world, &args, &self.progress)
+    }
+
+    fn plan_rotation(&self, world: &World, secrets: &[String]) -> Result<(RunId, Plan), Failure> {
+        let args = RotateArgs { names: secrets.to_vec(), yes: true, ..RotateArgs::default() };
+        let planned = rotate::make_plan(world, &args, &self.progress)?;
+        rotate::provide(world, &planned.0, &args)?;
+        Ok(planned)
     }
 
     pub(super) fn run(&self, run: &RunId) -> Result<RunReport, Failure> {

@@ -16,10 +16,10 @@ use muster_engine::{
 use muster_types::{
     Clock, Span, Timestamp,
     backup::RunId,
-    event::{ErrorNote, Event, ScriptEvent, StepOutcome, Watcher, What},
+    event::{ErrorNote, Event, RunOutcome, ScriptEvent, Watcher, What},
     plan::{Mode, Plan, StepClass},
     report::RunReport,
-    script::{ChildRequest, Deed, ScriptStep},
+    script::{Approval, ChildRequest, Deed, ScriptStep},
 };
 
 use super::{
@@ -115,6 +115,39 @@ impl Console {
         }
     }
 
+    /// Somebody must name what is lost: agreeing to the run, or to the step, is not enough.
+    fn approval(&self, step: &ScriptStep, approval: &Approval, given: Option<&Given>) -> Consent {
+        let word = approval.word();
+        let wanted = format!("say `{}: approve {word}` or `{0}: skip REASON` with `--answers`", step.id);
+        let is_named = |one: &&Given| one.answer.starts_with("approve ") && approval.is_given(&one.answer);
+        if let Some(given) = given.filter(is_named) {
+            return Consent::Go { by: self.by(Some(given), step) };
+        }
+        if !self.is_terminal {
+            return Consent::Wait(match given {
+                Some(Given { answer, .. }) => {
+                    format!("`{answer}` does not approve what this step would do: {wanted}")
+                }
+                None => format!("this needs an approval by name: {wanted}"),
+            });
+        }
+        loop {
+            let question = format!("  type `{word}` to do it, `s REASON` to skip, `{STOP}` to stop:");
+            match ask(&question, None, false) {
+                Typed::Stop | Typed::Expired => return Consent::Stop,
+                Typed::Line(line) if line == STOP => return Consent::Stop,
+                Typed::Line(line) => {
+                    if let Some(reason) = skip_reason(&line) {
+                        return Consent::Skip { reason, by: self.by(None, step) };
+                    }
+                    if approval.is_given(&line) {
+                        return Consent::Go { by: self.name_at_terminal(step) };
+                    }
+                }
+            }
+        }
+    }
+
     fn answer_at_terminal(&self, step: &ScriptStep, left: Option<Duration>) -> Reply {
         let (question, is_secret) = match &step.deed {
             Deed::Ask { default: Some(default), is_secret, .. } => {
@@ -180,12 +213,17 @@ impl Operator for Console {
         for line in step.deed.lines().iter().filter(|line| **line != step.title) {
             self.say(&format!("    {line}"));
         }
+        for line in step.approval.iter().flat_map(|approval| &approval.what) {
+            self.say(&format!("    {line}"));
+        }
     }
 
     fn consent(&self, step: &ScriptStep) -> Consent {
         let given = self.answers.of(&step.id);
         match given.as_ref().map(|given| given.answer.as_str()) {
-            Some("do") => return Consent::Go { by: self.by(given.as_ref(), step) },
+            Some("do") if step.approval.is_none() => {
+                return Consent::Go { by: self.by(given.as_ref(), step) };
+            }
             Some(answer) => {
                 if let Some(reason) = answer.strip_prefix("skip") {
                     let reason = reason.trim_start_matches([':', ' ']);
@@ -194,6 +232,10 @@ impl Operator for Console {
                 }
             }
             None => {}
+        }
+        if let Some(approval) = &step.approval {
+            // Of what was said when the run began, nobody knows whether it was meant for what is seen now.
+            return self.approval(step, approval, self.answers.now(&step.id).as_ref());
         }
         if self.is_terminal {
             return self.consent_at_terminal(step);
@@ -328,6 +370,12 @@ impl Observer for Console {
             What::RunBegun { .. } | What::RunResumed { .. } => self.say(&format!("run {}", event.run)),
             What::Warning { message } => self.say(&format!("warning: {message}")),
             What::Script { what } => match what.as_ref() {
+                ScriptEvent::Reopened { step, why } => {
+                    self.say(&format!("  {why}: `{step}` comes again before it"));
+                }
+                ScriptEvent::Undoing { outcome: RunOutcome::Done, steps } => {
+                    self.say(&format!("this was for the time of the run only: {}", steps.join(", ")));
+                }
                 ScriptEvent::Undoing { steps, .. } => {
                     self.say(&format!("this run has done what is undone now: {}", steps.join(", ")));
                 }
@@ -339,11 +387,7 @@ impl Observer for Console {
                 ScriptEvent::Result { step, outcome, seconds, summary, error, .. } => {
                     let said = summary.clone().or_else(|| Some(error.as_ref()?.error.clone()));
                     let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-                    let word = match outcome {
-                        StepOutcome::Done => "done",
-                        StepOutcome::Failed => "failed",
-                        StepOutcome::Skipped => "skipped",
-                    };
+                    let word = outcome.word();
                     // Several may have run at a time.
                     let whose = if self.running.end(step) { format!(" {step}") } else { String::new() };
                     self.say(&format!("  {word}{whose}{said} ({seconds:.1}s)"));

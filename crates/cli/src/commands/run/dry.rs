@@ -68,7 +68,10 @@ fn line(number: usize, step: &ScriptStep) -> String {
         StepClass::Idempotent => "idempotent",
         StepClass::Destructive => "destructive",
     };
-    let decision = if step.needs_decision { ", needs a decision of its own" } else { "" };
+    let mut decision = if step.needs_decision { ", needs a decision of its own" } else { "" };
+    if step.approval.is_some() {
+        decision = ", needs an approval by name";
+    }
     let role = step.role.as_ref().map(|role| format!(", {role}")).unwrap_or_default();
     let when = if step.when.is_empty() { String::new() } else { format!(", if {}", step.when.join(" and ")) };
     let beside = step.beside.as_ref().map(|group| format!(", side by side in {group}")).unwrap_or_default();

@@ -23,7 +23,7 @@ use muster_engine::{
 use muster_types::{
     Clock, Kind,
     backup::RunId,
-    event::{Event, ScriptEvent, StepOutcome, What},
+    event::{Event, ScriptEvent, What},
     measured::median,
 };
 
@@ -160,11 +160,7 @@ impl Follower<'_> {
                 self.lines(step, &left)?;
                 let said = summary.clone().or_else(|| Some(error.as_ref()?.error.clone()));
                 let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-                let word = match outcome {
-                    StepOutcome::Done => "done",
-                    StepOutcome::Failed => "failed",
-                    StepOutcome::Skipped => "skipped",
-                };
+                let word = outcome.word();
                 self.say(&format!("  {step} {word}{said} ({seconds:.1}s)"))?;
             }
             _ => {}

@@ -141,6 +141,10 @@ impl Rules<'_> {
                 self.judge_namespace(name, own, findings);
                 return;
             }
+            Component::Command(own) => {
+                self.judge_own_commands(name, own, findings);
+                return;
+            }
             Component::Sqlite(_) | Component::Files(_) => None,
         };
         if let Some((url, sample)) = server {
@@ -153,6 +157,7 @@ impl Rules<'_> {
             match component {
                 Component::Postgres(postgres) => self.judge_members(name, postgres, findings),
                 Component::Vault(vault) => self.judge_vault_login(name, vault, findings),
+                Component::Redis(redis) => self.judge_cache(name, redis, findings),
                 _ => {}
             }
             return;
@@ -196,6 +201,9 @@ impl Rules<'_> {
     /// A target that nobody thought of is an error; one that nobody wants is written down as `not-applicable`.
     fn judge_objectives(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
         let own = component.common().objectives.unwrap_or_default();
+        if component.is_disposable() {
+            return;
+        }
         let whole = self.typed.platform.objectives;
         for (key, has_target) in
             [("rto", own.rto.or(whole.rto).is_some()), ("rpo", own.rpo.or(whole.rpo).is_some())]
@@ -226,6 +234,9 @@ impl Rules<'_> {
                     "write what `muster prune` keeps, like `keep: {daily: 7, weekly: 4, monthly: all}`",
                 ));
             }
+        }
+        if component.is_disposable() {
+            return;
         }
         let interval = common.backup.as_ref().and_then(interval);
         if interval.is_none() && !self.is_refused(&path) {
@@ -296,13 +307,18 @@ impl Rules<'_> {
         if self.is_refused(&path) {
             return;
         }
-        if matches!(component, Component::Vault(_) | Component::Etcd(_) | Component::Kubernetes(_)) {
+        if matches!(
+            component,
+            Component::Vault(_) | Component::Etcd(_) | Component::Kubernetes(_) | Component::Command(_)
+        ) {
             let at = self.node(&path).map_or_else(|| self.key_at(&path[..4]), |node| node.at);
             let finding = Finding::error(format!("`{}` has no assertions", component.kind()));
             let hint = if component.kind() == "vault" {
                 "write `canary: secret/data/muster-canary`: a proof reads it"
             } else if component.kind() == "etcd" {
                 "remove it: a proof compares all keys"
+            } else if component.kind() == "command" {
+                "write what must hold as `verify: {command: …}`: it ends with 0 when it does"
             } else {
                 "remove it: a proof reads every object, and asks the server in a dry run"
             };
@@ -320,7 +336,9 @@ impl Rules<'_> {
             }
             Component::Files(_) => ("path", "{path: index.html, expect: \">= 1\"}"),
             Component::Redis(_) => ("redis", "{redis: \"EXISTS users\", expect: \"1\"}"),
-            Component::Vault(_) | Component::Etcd(_) | Component::Kubernetes(_) => return,
+            Component::Vault(_) | Component::Etcd(_) | Component::Kubernetes(_) | Component::Command(_) => {
+                return;
+            }
         };
         let is_given = given.contains(&(wanted, true));
         let foreign = given.iter().find(|(key, is_given)| *key != wanted && *is_given);

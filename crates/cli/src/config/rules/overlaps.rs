@@ -73,7 +73,10 @@ impl Rules<'_> {
                 Component::Postgres(postgres) => postgres.data_dir.iter().cloned().collect(),
                 Component::Etcd(etcd) => etcd.data_dirs(),
                 // It is behind its server.
-                Component::Redis(_) | Component::Vault(_) | Component::Kubernetes(_) => Vec::new(),
+                Component::Redis(_)
+                | Component::Vault(_)
+                | Component::Kubernetes(_)
+                | Component::Command(_) => Vec::new(),
             };
             places.extend(own.iter().enumerate().map(|(index, path)| {
                 let node = match component {
@@ -86,7 +89,7 @@ impl Rules<'_> {
                     Component::Postgres(_) | Component::Vault(_) | Component::Etcd(_) => {
                         self.node(&["components", name, "data_dir"])
                     }
-                    Component::Redis(_) | Component::Kubernetes(_) => None,
+                    Component::Redis(_) | Component::Kubernetes(_) | Component::Command(_) => None,
                 };
                 let at = node.map(|node| node.at);
                 Occupied { what: format!("component `{name}`"), path: normal(path), at, is_component: true }

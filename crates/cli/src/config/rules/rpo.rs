@@ -5,7 +5,7 @@
 
 use muster_types::{
     Span,
-    config::{Component, PostgresHeartbeat, PostgresWal},
+    config::{Component, GitPolicy, PostgresHeartbeat, PostgresWal},
     objective::{Objectives, Target},
 };
 
@@ -42,10 +42,14 @@ impl Rules<'_> {
             Component::Postgres(postgres) => Some(postgres.wal),
             _ => None,
         };
+        // What is refused unless it is on a remote is there before it is backed up.
+        let is_on_remote =
+            matches!(component, Component::Files(files) if files.git.is_some_and(GitPolicy::needs_remote));
         let warn = |what: &str, rpo: Option<Target>, path: &[&str]| {
             let Some(Target::Within(rpo)) = rpo else { return None };
             let (message, hint) = match (log, interval) {
                 (Some(PostgresWal::Sync), _) => return None,
+                (None, _) if is_on_remote => return None,
                 (log, _) if rpo.duration().is_zero() => (
                     format!(
                         "the rpo of {what} is {rpo}, and that is not achievable: what is written is in the repository later"

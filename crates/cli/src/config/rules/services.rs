@@ -58,8 +58,9 @@ impl Rules<'_> {
         for (name, check) in &platform.checks {
             let path = ["checks", name.as_str()];
             if let Some((key, component)) = check.asks() {
+                let is_inside = ["sql", "reach"].contains(&key);
                 let at: &[&str] =
-                    if key == "sql" { &["checks", name, "sql", "component"] } else { &["checks", name, key] };
+                    if is_inside { &["checks", name, key, "component"] } else { &["checks", name, key] };
                 self.judge_reference("component", component, at, findings);
             }
             let asked = check.asks().and_then(|(_, component)| platform.components.get(component));
@@ -140,7 +141,7 @@ impl Rules<'_> {
     }
 
     /// A name in `uses` or `ready` must exist.
-    fn judge_reference(&self, what: &str, name: &str, path: &[&str], findings: &mut Vec<Finding>) {
+    pub(super) fn judge_reference(&self, what: &str, name: &str, path: &[&str], findings: &mut Vec<Finding>) {
         let known: Vec<&str> =
             self.entries(&format!("{what}s")).iter().map(|entry| entry.key.as_str()).collect();
         if known.contains(&name) {

@@ -110,3 +110,28 @@ fn a_runbook_of_a_security_incident_that_ends_something_first_does_not_load() {
     place.write("x.md", &format!("{front}{block}## Keep{keep}"));
     place.run(&["run", "x.md", "--dry-run"]).assert_exit(0);
 }
+
+#[test]
+fn lint_finds_steps_that_end_something_before_anything_was_exported_also_where_nobody_asked_for_it() {
+    let place = Place::new();
+    let found = |text: &str| {
+        place.write("x.md", text);
+        let document = place.run(&["lint", "x.md", "--json"]).json();
+        let findings = document["findings"].as_array().unwrap().clone();
+        let rule = |one: &&serde_json::Value| one["rule"] == "evidence-after-rollout";
+        findings.iter().filter(rule).map(|one| one["line"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let (front, rest) = BREACH.split_once("## Keep").unwrap();
+    let (keep, mend) = rest.split_once("## Mend").unwrap();
+    assert_eq!(found(BREACH), [] as [u64; 0]);
+    // In the wrong order: the restart stands in line 9.
+    assert_eq!(found(&format!("{front}## Mend{mend}## Keep{keep}")), [9]);
+    let steps = |title: &str, first: &str| {
+        format!(
+            "---\ntitle: {title}\nrto: 1h\n---\n## Mend\n\n```muster\n{first}- stop: api\n- restore: database\n```\n"
+        )
+    };
+    assert_eq!(found(&steps("Intrusion", "")), [8, 9]);
+    assert_eq!(found(&steps("Intrusion", "- logs: api\n")), [] as [u64; 0]);
+    assert_eq!(found(&steps("Disk full", "")), [] as [u64; 0]);
+}

@@ -8,11 +8,12 @@ use muster_testkit::{
     Cli, Postgres, Seaweed,
     postgres::{Version, Workload},
     seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY},
+    wait_for,
 };
 use muster_types::Secret;
 use serde_json::Value;
 
-use super::{Streamed, committed_at, insert, numbers, server_time};
+use super::{DEADLINE, Streamed, committed_at, insert, numbers, server_time};
 use crate::postgres::Cluster;
 
 /// Moves the repository of a cluster into object storage.
@@ -80,6 +81,26 @@ fn nothing_is_lost_when_the_server_the_store_and_the_receiver_end_in_turn() {
     let cut = streamed.cluster.run(&["restore", "database", "--into", into.to_str().unwrap()]);
     cut.assert_exit(1);
     assert!(!into.exists());
+    // It fails while the log is being fetched: the restore ends with everything or with nothing.
+    for pause in [0, 10, 30] {
+        store.start();
+        let mut cut =
+            streamed.cluster.platform.cli.spawn(&["restore", "database", "--into", into.to_str().unwrap()]);
+        wait_for("the backup to be beside", DEADLINE, || {
+            (cut.stderr_so_far().contains(" write backup ") || !cut.is_alive()).then_some(())
+        });
+        thread::sleep(Duration::from_millis(pause));
+        store.stop();
+        let cut = cut.wait(DEADLINE);
+        println!("the store ended {pause} ms into the fetch: exit {:?}", cut.code);
+        if cut.code == Some(0) {
+            let restored = Postgres::on(Version::Fifteen, &into).start();
+            assert_eq!(numbers(&restored), (0..30).collect::<Vec<_>>());
+            drop(restored);
+            fs::remove_dir_all(&into).unwrap();
+        }
+        assert!(!into.exists());
+    }
     let slot = "select slot_name from pg_replication_slots";
     assert_eq!(streamed.cluster.server.psql("postgres", slot), "muster_wal_sandbox_database");
 }
@@ -116,7 +137,7 @@ fn ninety_nine_of_a_hundred_commits_are_durable_within_two_seconds_and_the_slot_
             "select pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint from pg_replication_slots";
         let mut most = 0;
         let seconds =
-            std::env::var("MUSTER_LOAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(15);
+            std::env::var("MUSTER_LOAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
         for _ in 0..seconds {
             thread::sleep(Duration::from_secs(1));
             most = most.max(streamed.cluster.server.psql("postgres", held).parse::<u64>().unwrap());

@@ -240,12 +240,7 @@ impl Search<'_> {
         let keys = references(&mut self.connection, self.watcher)?;
         let mut late = 0;
         for key in keys {
-            let pairs: Vec<(String, String)> = key
-                .child_columns
-                .iter()
-                .zip(&key.parent_columns)
-                .map(|(own, other)| (identifier(own), identifier(other)))
-                .collect();
+            let pairs = key.pairs();
             let (child, parent) = (key.child.sql(), key.parent.sql());
             let filled: Vec<String> = pairs.iter().map(|(own, _)| format!("c.{own} IS NOT NULL")).collect();
             let condition = |alias: &str| {

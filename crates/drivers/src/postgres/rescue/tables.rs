@@ -157,6 +157,14 @@ pub(in super::super) struct Reference {
     pub(in super::super) is_deferrable: bool,
 }
 
+impl Reference {
+    /// Returns the pairs of columns that must be equal, own and other, quoted.
+    pub(in super::super) fn pairs(&self) -> Vec<(String, String)> {
+        let pairs = self.child_columns.iter().zip(&self.parent_columns);
+        pairs.map(|(own, other)| (identifier(own), identifier(other))).collect()
+    }
+}
+
 /// Returns the foreign keys of a database; those of a partition are those of its root.
 pub(in super::super) fn references(
     connection: &mut Connection,

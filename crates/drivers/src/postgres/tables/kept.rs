@@ -11,13 +11,12 @@
 //! It never removes a schema without such a comment. Read next: `work.rs`.
 
 use muster_types::{
-    Kind,
     event::Watcher,
     tables::{TableWay, TablesDone},
 };
 use serde::{Deserialize, Serialize};
 
-use super::super::{rescue::tables::Name, wire::Connection};
+use super::super::{noted, rescue::tables::Name, wire::Connection};
 use crate::{
     DriverError,
     sql::{identifier, literal},
@@ -55,17 +54,7 @@ impl Kept {
         schema: &str,
         watcher: &dyn Watcher,
     ) -> Result<Option<Self>, DriverError> {
-        let sql = format!(
-            "SELECT coalesce(pg_catalog.obj_description(oid, 'pg_namespace'), '') FROM pg_catalog.pg_namespace WHERE nspname = {}",
-            literal(schema)
-        );
-        let Some(comment) = connection.column(&sql, watcher)?.into_iter().next() else { return Ok(None) };
-        let kept = comment.strip_prefix(MARK).and_then(|json| serde_json::from_str(json).ok());
-        kept.map(Some).ok_or_else(|| {
-            let message = format!("the schema {} does not say what is kept in it", identifier(schema));
-            DriverError::new(Kind::Conflict, message)
-                .with_hint("somebody has changed its comment: look at it, and drop it when nobody needs it")
-        })
+        noted::read(connection, schema, MARK, watcher)
     }
 
     /// Returns the statement that writes it down.
@@ -73,10 +62,7 @@ impl Kept {
     /// # Errors
     /// `Bug`.
     pub(super) fn statement(&self, schema: &str) -> Result<String, DriverError> {
-        let json = serde_json::to_string(self).map_err(|error| {
-            DriverError::new(Kind::Bug, format!("what was done cannot be written down: {error}"))
-        })?;
-        Ok(format!("COMMENT ON SCHEMA {} IS {}", identifier(schema), literal(&format!("{MARK}{json}"))))
+        noted::statement(self, schema, MARK)
     }
 }
 

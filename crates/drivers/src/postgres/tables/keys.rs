@@ -12,7 +12,7 @@ use super::super::{
     rescue::tables::{Name, Reference},
     wire::Connection,
 };
-use crate::{DriverError, sql::identifier};
+use crate::DriverError;
 
 /// How many rows are shown of those that break a key.
 const SHOWN_MAX: usize = 3;
@@ -38,12 +38,7 @@ pub(super) fn check(
     side: &Side<'_>,
     watcher: &dyn Watcher,
 ) -> Result<(), DriverError> {
-    let pairs: Vec<(String, String)> = key
-        .child_columns
-        .iter()
-        .zip(&key.parent_columns)
-        .map(|(own, other)| (identifier(own), identifier(other)))
-        .collect();
+    let pairs = key.pairs();
     let equal = |to: &str| {
         pairs.iter().map(|(own, other)| format!("{to}.{other} = c.{own}")).collect::<Vec<_>>().join(" AND ")
     };

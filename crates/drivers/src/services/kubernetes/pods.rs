@@ -138,7 +138,7 @@ fn unwritten(error: std::io::Error) -> DriverError {
 }
 
 /// Writes a selector as `--selector` takes it.
-pub(super) fn selector(selector: &Value) -> String {
+pub(crate) fn selector(selector: &Value) -> String {
     let labels = selector.get("matchLabels").and_then(Value::as_object);
     let mut terms: Vec<String> = labels
         .into_iter()
@@ -185,14 +185,14 @@ fn containers(pod: &Value) -> Vec<(String, bool)> {
 
 /// How much a pod's state explains; the most first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Grade {
+pub(crate) enum Grade {
     Ended,
     Unplaced,
     Waiting,
 }
 
 /// Says what is wrong with a pod; nothing when it is ready.
-fn sickness(pod: &Value) -> Option<(Grade, String)> {
+pub(crate) fn sickness(pod: &Value) -> Option<(Grade, String)> {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     let condition = |kind: &str| conditions.into_iter().flatten().find(|one| text(one, "/type") == kind);
     if condition("Ready").is_some_and(|one| text(one, "/status") == "True") {

@@ -14,10 +14,22 @@ use crate::{
 
 /// The keys that each native step may have.
 pub(super) const BESIDE: &[&str] =
-    &["id", "title", "class", "timeout", "retry", "role", "on_ambiguous", "when", "probe"];
+    &["id", "title", "class", "timeout", "retry", "role", "on_ambiguous", "when", "probe", "undo_at"];
 /// The attributes of a command.
-const ATTRIBUTES: &[&str] =
-    &["name", "class", "timeout", "retry", "role", "cwd", "env", "on_ambiguous", "probe", "when", "undo"];
+const ATTRIBUTES: &[&str] = &[
+    "name",
+    "class",
+    "timeout",
+    "retry",
+    "role",
+    "cwd",
+    "env",
+    "on_ambiguous",
+    "probe",
+    "when",
+    "undo",
+    "undo_at",
+];
 /// More tries than this are a loop that nobody watches.
 const RETRY_MAX: u32 = 20;
 
@@ -34,13 +46,15 @@ pub(super) struct Beside {
     when: Vec<When>,
     probe: Option<String>,
     is_evidence: bool,
+    is_temporary: bool,
 }
 
 impl Beside {
     pub(super) fn step(self, line: usize, title: String, class: Class, action: Action) -> Step {
         // What nobody can tell is taken for the worst.
         let class = if class == Class::Unknown { Class::Destructive } else { class };
-        let Self { id, timeout, retry, role, on_ambiguous, when, probe, is_evidence, .. } = self;
+        let Self { id, timeout, retry, role, on_ambiguous, when, probe, is_evidence, is_temporary, .. } =
+            self;
         Step {
             id,
             line,
@@ -53,6 +67,7 @@ impl Beside {
             when,
             probe,
             undo: None,
+            is_temporary,
             is_evidence,
             action,
         }
@@ -126,10 +141,22 @@ impl Beside {
                 }
             }
             "probe" => self.probe = Some(value.to_owned()),
+            "undo_at" => self.is_temporary = is_end(value)?,
             _ => {}
         }
         Ok(())
     }
+}
+
+/// `undo_at: end`
+fn is_end(value: &str) -> Result<bool, (String, String)> {
+    let wrong = || {
+        (
+            format!("`undo_at` cannot be `{value}`"),
+            "it is `end`: what undoes the step comes at the end of the run in any case".to_owned(),
+        )
+    };
+    (value == "end").then_some(true).ok_or_else(wrong)
 }
 
 /// Reads what stands beside the action of a native step.
@@ -244,12 +271,22 @@ fn judged(text: &str) -> Class {
 
 /// A destructive step must say what happens when nobody knows whether it ran; a probe must be there to be asked.
 pub(super) fn check_class(step: &Step, is_given: bool, place: (usize, usize), faults: &mut Vec<Fault>) {
-    let is_muster = matches!(&step.action, Action::Native(native) if matches!(native.name(), "restore" | "rescue" | "failover" | "rotate" | "rollback"));
+    let is_muster = match &step.action {
+        Action::Native(native) => {
+            matches!(native.name(), "restore" | "rescue" | "failover" | "quarantine" | "rotate" | "rollback")
+                || native.has_probe()
+        }
+        _ => false,
+    };
     if step.class == Class::Destructive && step.on_ambiguous.is_none() && !is_muster {
         let why = if is_given { "" } else { " (it removes or replaces something)" };
         let message = format!("`{}` is destructive{why} and does not say `on_ambiguous`", short(&step.title));
         let hint = "add `on_ambiguous=ask`, `fail`, or `probe` with a `probe` whose exit 0 says that it has happened";
         faults.push(Fault::new(place, "", message, hint));
+    }
+    if step.is_temporary && step.undo.is_none() {
+        let hint = "add `undo`: it is what comes at the end of the run";
+        faults.push(Fault::new(place, "", "`undo_at` stands beside a step without `undo`", hint));
     }
     if step.on_ambiguous == Some(OnAmbiguous::Probe) && step.probe.is_none() && !is_muster {
         faults.push(Fault::new(

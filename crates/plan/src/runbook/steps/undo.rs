@@ -10,11 +10,28 @@ use super::{Action, Class, Fault, Native, Node, Step, attributes};
 use crate::yaml::Value;
 
 /// Steps that can undo another one.
-const CAN_UNDO: &[&str] =
-    &["exec", "start", "stop", "restart", "scale", "http", "sql", "redis", "notify", "check", "wait"];
+const CAN_UNDO: &[&str] = &[
+    "exec", "start", "stop", "restart", "scale", "uncordon", "unblock", "http", "sql", "redis", "notify",
+    "check", "wait",
+];
 /// Steps that can be undone.
-const CAN_BE_UNDONE: &[&str] =
-    &["exec", "start", "stop", "restart", "scale", "rollback", "http", "sql", "redis", "notify"];
+const CAN_BE_UNDONE: &[&str] = &[
+    "exec", "start", "stop", "restart", "scale", "rollback", "drain", "block", "isolate", "http", "dns",
+    "sql", "redis", "notify",
+];
+
+/// `undo: back` beside a `dns` step: what it has found before becomes the value again.
+const BACK: &str = "back";
+
+fn back(step: &Step) -> Step {
+    let mut undo = of_command(String::new(), step);
+    undo.title = format!("take back: {}", step.title);
+    undo.action = step.action.clone();
+    if let Action::Native(Native::Dns { is_back, .. }) = &mut undo.action {
+        *is_back = true;
+    }
+    undo
+}
 
 /// `{undo="COMMAND"}` beside a command: run by the same shell, in the same folder.
 pub(super) fn of_command(text: String, step: &Step) -> Step {
@@ -36,9 +53,17 @@ pub(super) fn of_command(text: String, step: &Step) -> Step {
         when: Vec::new(),
         probe: None,
         undo: None,
+        is_temporary: false,
         is_evidence: false,
         action,
     }
+}
+
+/// What undoes a step of an incident by itself.
+pub(super) fn of_incident(step: &Step) -> Option<Step> {
+    let Action::Native(Native::Incident(incident)) = &step.action else { return None };
+    let action = Action::Native(Native::Incident(incident.undo()?));
+    Some(Step { action, ..of_command(String::new(), step) })
 }
 
 /// `undo: COMMAND` or `undo: {start: api}` beside a `muster` step.
@@ -52,11 +77,20 @@ pub(super) fn of_node(node: &Node, step: &Step, depth: usize, faults: &mut Vec<F
         faults.push(Fault::new(place, "", message, hint));
         return None;
     }
+    if let (Value::Text(text), Action::Native(Native::Dns { .. })) = (&node.value, &step.action)
+        && text.trim() == BACK
+    {
+        return Some(back(step));
+    }
     if let Value::Text(text) = &node.value {
         return Some(of_command(text.clone(), step));
     }
     let before = faults.len();
-    let undo = super::of_node(node, depth + 1, faults)?;
+    let mut undo = super::of_node(node, depth + 1, faults)?;
+    if let Action::Native(Native::Cluster(step)) = &mut undo.action {
+        // What somebody else has cordoned was not done by the step that is undone.
+        step.as_undo();
+    }
     let name = if let Action::Native(native) = &undo.action { native.name() } else { "" };
     let hint = format!("write a command, or one of: {}", CAN_UNDO.join(", "));
     if !CAN_UNDO.contains(&name) {

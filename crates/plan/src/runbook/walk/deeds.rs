@@ -7,16 +7,27 @@ use std::{collections::BTreeMap, time::Duration};
 
 use muster_types::{
     Kind, Span,
-    config::{Check, Platform},
+    config::{Check, Component, Platform},
     event::ErrorNote,
-    script::{ChildRequest, Deed, Filled, ServiceVerb},
+    script::{BlockRequest, ChildRequest, Deed, DnsChange, DnsWay, Filled, InvestigateRequest, ServiceVerb},
 };
 
-use super::fill::{Scope, Unfilled, fill, fill_some};
-use crate::runbook::{Action, Native, Step};
+use super::{
+    change, cluster,
+    fill::{Scope, Unfilled, answered, fill, fill_some},
+};
+use crate::{
+    investigate,
+    runbook::{Action, Barrier, DataStep, IncidentStep, Native, REVISED, Step},
+};
 
+/// How long all servers of a zone may take to answer with a change when nobody says: secondaries ask now and then only.
+const DNS_WITHIN: Duration = Duration::from_mins(15);
 /// How long a wait lasts when nobody says.
 const WITHIN: Duration = Duration::from_mins(5);
+
+/// What a `revise` step asks when it does not say.
+const REVISE: &str = "Was this runbook changed after what you have learnt?";
 
 pub(super) fn deed(step: &Step, scope: &Scope<'_>, platform: &Platform) -> Result<Deed, Unfilled> {
     match &step.action {
@@ -59,15 +70,23 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
         | Native::Rollback { .. }
         | Native::Exec { service: Some(_), .. }
         | Native::Scale { replicas: Some(_), .. } => on_services(native, scope)?,
-        Native::Backup { .. } | Native::Restore { .. } | Native::Rescue { .. } | Native::Failover { .. } => {
-            child(native, scope)?
-        }
+        Native::Backup { .. }
+        | Native::Restore { .. }
+        | Native::Rescue { .. }
+        | Native::Failover { .. }
+        | Native::Rotate { .. } => child(native, scope)?,
         Native::Exec { command, .. } => {
             Deed::Command { shell: "sh".into(), text: fill(command, scope)?, cwd: None, env: Vec::new() }
         }
         Native::Http { method, url, headers, body, expect } => {
             http(method, url, headers, body.as_ref(), (expect, step.timeout), scope)?
         }
+        Native::Dns { .. } => dns(native, scope)?,
+        Native::Network { targets, inside, within } => Deed::Network {
+            targets: targets.iter().map(|one| shown(one, scope)).collect::<Result<_, _>>()?,
+            inside: inside.clone(),
+            within: within.or(step.timeout),
+        },
         Native::Sql { component, query, expect } => {
             Deed::Sql { component: component.clone(), query: fill(query, scope)?, expect: expect.clone() }
         }
@@ -76,6 +95,8 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
             words: words(command).iter().map(|word| fill(word, scope)).collect::<Result<_, _>>()?,
             expect: expect.clone(),
         },
+        Native::Cluster(step) => cluster::deed(step, scope, platform)?,
+        Native::Change(step) => change::deed(step, scope, platform)?,
         Native::Notify { to, message } => Deed::Notify { to: to.clone(), message: fill(message, scope)? },
         Native::Ask { question, default, is_secret } => Deed::Ask {
             question: shown(question, scope)?,
@@ -90,7 +111,125 @@ fn native(native: &Native, step: &Step, scope: &Scope<'_>, platform: &Platform) 
             is_secret: false,
         },
         Native::Confirm { text } => Deed::Confirm { text: shown(text, scope)? },
+        Native::Data(step) => Deed::Child(data(step, scope)?),
+        Native::Incident(incident) => self::incident(incident, step.timeout, scope, platform)?,
         other => return Err(not_yet(other)),
+    })
+}
+
+/// A record that is changed. The step that takes a change back has its own step's name for what it found.
+fn dns(native: &Native, scope: &Scope<'_>) -> Result<Deed, Unfilled> {
+    let Native::Dns { name, record, values, ttl, servers, server, zone, key, command, within, is_back } =
+        native
+    else {
+        return Err(not_yet(native));
+    };
+    let way = match (key, command) {
+        (Some(key), _) => DnsWay::Update {
+            server: server.as_deref().map(|one| shown(one, scope)).transpose()?,
+            zone: zone.as_deref().map(|one| shown(one, scope)).transpose()?,
+            key: shown(key, scope)?,
+        },
+        (None, command) => DnsWay::Command { text: fill(command.as_deref().unwrap_or_default(), scope)? },
+    };
+    let filled = values.iter().filter(|_| !is_back).map(|value| fill(value, scope));
+    Ok(Deed::Dns(Box::new(DnsChange {
+        name: fill(name, scope)?,
+        record: *record,
+        values: filled.collect::<Result<_, _>>()?,
+        ttl: *ttl,
+        servers: servers.iter().map(|one| shown(one, scope)).collect::<Result<_, _>>()?,
+        way,
+        within: within.unwrap_or(Span::from(DNS_WITHIN)),
+        back_of: is_back.then(|| scope.id.clone()),
+    })))
+}
+
+/// What keeps somebody out, or lets them in again. Steps are meant by their whole id.
+fn incident(
+    step: &IncidentStep,
+    timeout: Option<Span>,
+    scope: &Scope<'_>,
+    platform: &Platform,
+) -> Result<Deed, Unfilled> {
+    let real = |text: &String| fill(text, scope).map(|one| one.expose().to_owned());
+    let request = |barrier: &Barrier| -> Result<Deed, Unfilled> {
+        let all = |texts: &[String]| texts.iter().map(real).collect::<Result<Vec<_>, _>>();
+        Ok(Deed::Block(Box::new(BlockRequest {
+            blocked: all(&barrier.addresses)?,
+            allowed: all(&barrier.except)?,
+            ports: barrier.ports.clone(),
+            revert_after: barrier.revert_after,
+            passes: barrier.passes.clone(),
+            fails: barrier.fails.clone(),
+        })))
+    };
+    let kind = |name: &String| platform.components.get(name).map(Component::kind);
+    Ok(match step {
+        IncidentStep::Block(barrier) | IncidentStep::Isolate(barrier) => request(barrier)?,
+        IncidentStep::KeepBlock { step } => Deed::KeepBlock { step: format!("{}{step}", scope.prefix) },
+        IncidentStep::Unblock { step, run } => Deed::Unblock {
+            step: if run.is_some() { step.clone() } else { format!("{}{step}", scope.prefix) },
+            run: run.as_ref().map(real).transpose()?,
+        },
+        IncidentStep::LogLevel { component, level } => {
+            let is_postgres = kind(component) == Some("postgres");
+            let (is_sql, settings) = investigate::log_settings(is_postgres, level.as_deref());
+            Deed::LogLevel { component: component.clone(), is_sql, settings }
+        }
+        IncidentStep::LogLevelBack => Deed::LogLevelBack { step: scope.id.clone() },
+        IncidentStep::Revise { question } => {
+            let asked = question.clone().unwrap_or_else(|| REVISE.to_owned());
+            let asked = format!("{asked} (`changed`, or why it stays)");
+            let answer = answered(REVISED, asked, scope)?;
+            Deed::Revise { file: scope.file.to_owned(), answer: answer.expose().to_owned() }
+        }
+        IncidentStep::Investigate { component, git, since, files } => {
+            let of_kind = component.as_ref().and_then(|name| Some((name, kind(name)?)));
+            let mut looks =
+                of_kind.map(|(name, kind)| investigate::of_component(name, kind)).unwrap_or_default();
+            if let Some(git) = git {
+                let since = since.as_ref().map(real).transpose()?;
+                looks.extend(investigate::of_git(&real(git)?, since.as_deref()));
+            }
+            for file in files {
+                looks.push(investigate::of_file(&real(file)?));
+            }
+            Deed::Investigate(Box::new(InvestigateRequest { looks, timeout }))
+        }
+    })
+}
+
+/// What is asked of a run that mends, proves or copies.
+fn data(step: &DataStep, scope: &Scope<'_>) -> Result<ChildRequest, Unfilled> {
+    let real = |text: &String| fill(text, scope).map(|one| one.expose().to_owned());
+    let some = |text: &Option<String>| text.as_ref().map(real).transpose();
+    let all = |texts: &[String]| texts.iter().map(real).collect::<Result<Vec<_>, _>>();
+    Ok(match step {
+        DataStep::Repair { component, reindex, vacuum, analyze } => ChildRequest::Repair {
+            component: component.clone(),
+            reindex: all(reindex)?,
+            vacuum: all(vacuum)?,
+            analyze: all(analyze)?,
+        },
+        DataStep::Quarantine { component, table, filter, set, disable, expect, reason, undo } => {
+            ChildRequest::Quarantine {
+                component: component.clone(),
+                table: some(table)?,
+                filter: some(filter)?,
+                set: some(set)?,
+                disable: all(disable)?,
+                expect: expect.map(u64::from),
+                reason: some(reason)?,
+                undo: some(undo)?,
+            }
+        }
+        DataStep::Prove { components, backup } => {
+            ChildRequest::Prove { components: components.clone(), backup: some(backup)? }
+        }
+        DataStep::Copy { copies, verify } => {
+            ChildRequest::Copy { copies: copies.clone(), is_verified: *verify }
+        }
     })
 }
 
@@ -198,6 +337,7 @@ fn child(native: &Native, scope: &Scope<'_>) -> Result<Deed, Unfilled> {
             filter: some(filter)?,
             from: real(from)?,
         },
+        Native::Rotate { secrets } => ChildRequest::Rotate { secrets: secrets.clone() },
         Native::Backup { components, label } => {
             ChildRequest::Backup { components: components.clone(), label: some(label)? }
         }

@@ -3,11 +3,13 @@
 //! A walk comes in; faults leave, by file and line. What is found here would otherwise be found in the middle of a
 //! recovery.
 
-use super::{Walk, fill, key_of, with_phase};
-use crate::runbook::{Action, Fault, Item, Native, Step, evidence, section, template};
+use muster_types::config::Component;
 
-/// Why a kind of step is not executed, and what to do instead.
-const NOT_YET: &str = "do it by hand, and write it as a box to tick: `- [ ] …`, or as a command";
+use super::{Walk, fill, key_of, with_phase};
+use crate::runbook::{
+    Action, ClusterWork, DataStep, Fault, IncidentStep, Item, Native, Step, evidence, section, template,
+};
+use muster_types::script::ClusterPlace;
 
 impl Walk {
     /// Returns what stands against running it, by file: nothing was begun, and nothing may be.
@@ -53,6 +55,8 @@ impl Walk {
         if let Action::Native(native) = &step.action {
             self.names(file, step, native, faults);
             self.replicas(file, step, native, faults);
+            self.cluster(file, step, native, faults);
+            self.loggers(file, step, native, faults);
             if let Some((message, hint)) = cannot(native) {
                 faults.push(self.fault(file, step.line, native.name(), message, hint));
             }
@@ -89,8 +93,36 @@ impl Walk {
     }
 
     fn names(&self, file: &str, step: &Step, native: &Native, faults: &mut Vec<Fault>) {
+        let Some((what, names, known)) = self.meant(native) else { return };
         let platform = &self.platform;
-        let (what, names, known): (&str, Vec<&str>, Vec<&str>) = match native {
+        for name in names.into_iter().filter(|name| !known.contains(name)) {
+            let message =
+                format!("there is no {what} `{name}` in muster.yaml (environment {})", self.environment);
+            let hint = if known.is_empty() {
+                let section = match what {
+                    "channel" => "notify:".to_owned(),
+                    "copy" => "repository: {copies: […]}".to_owned(),
+                    _ => format!("{what}s:"),
+                };
+                format!("it has no {what} at all: add `{section}`")
+            } else {
+                format!("it has: {}", known.join(", "))
+            };
+            faults.push(self.fault(file, step.line, name, message, &hint));
+        }
+        if let Native::Check { checks, tag: Some(tag) } = native
+            && checks.is_empty()
+            && !platform.checks.values().any(|check| check.tags.contains(tag))
+        {
+            let message = format!("no check of muster.yaml has the tag `{tag}`");
+            faults.push(self.fault(file, step.line, tag, message, "give it to a check: `tags: [smoke]`"));
+        }
+    }
+
+    /// What kind of thing a step names, the names, and those that `muster.yaml` has.
+    fn meant<'a>(&'a self, native: &'a Native) -> Option<(&'static str, Vec<&'a str>, Vec<&'a str>)> {
+        let platform = &self.platform;
+        Some(match native {
             Native::Check { checks, .. } | Native::Wait { checks, .. } | Native::Watch { checks, .. } => {
                 ("check", list(checks), platform.checks.keys().map(String::as_str).collect())
             }
@@ -114,35 +146,77 @@ impl Walk {
             Native::Notify { to, .. } => {
                 ("channel", list(to), platform.notify.keys().map(String::as_str).collect())
             }
+            Native::Rotate { secrets } => {
+                ("secret", list(secrets), platform.secrets.keys().map(String::as_str).collect())
+            }
             Native::Backup { components, .. } => {
                 ("component", list(components), platform.components.keys().map(String::as_str).collect())
             }
-            Native::Restore { component, .. }
+            Native::Incident(IncidentStep::Investigate { component, .. }) => (
+                "component",
+                component.iter().map(String::as_str).collect(),
+                platform.components.keys().map(String::as_str).collect(),
+            ),
+            Native::Data(DataStep::Copy { copies, .. }) => {
+                let all = platform.repository.iter().flat_map(|repository| &repository.copies);
+                ("copy", list(copies), all.map(|copy| copy.name.as_str()).collect())
+            }
+            Native::Data(step) => {
+                ("component", step.components(), platform.components.keys().map(String::as_str).collect())
+            }
+            Native::Incident(IncidentStep::LogLevel { component, .. })
+            | Native::Restore { component, .. }
             | Native::Rescue { component, .. }
             | Native::Failover { component, .. }
             | Native::Redis { component, .. }
             | Native::Sql { component, .. } => {
                 ("component", vec![component], platform.components.keys().map(String::as_str).collect())
             }
+            Native::Incident(step) => {
+                ("check", step.checks(), platform.checks.keys().map(String::as_str).collect())
+            }
+            _ => return None,
+        })
+    }
+
+    /// A step on a cluster names it by what has a namespace.
+    fn cluster(&self, file: &str, step: &Step, native: &Native, faults: &mut Vec<Fault>) {
+        let (place, may_stop, component) = match native {
+            Native::Cluster(own) => match &own.work {
+                ClusterWork::Drain { may_stop, .. } => (Some(own.place.as_str()), may_stop.as_slice(), None),
+                ClusterWork::DeleteClaim { component, .. } => {
+                    (Some(own.place.as_str()), [].as_slice(), component.as_deref())
+                }
+                _ => (Some(own.place.as_str()), [].as_slice(), None),
+            },
+            Native::Change(own) => (own.place(), [].as_slice(), None),
             _ => return,
         };
-        for name in names.into_iter().filter(|name| !known.contains(name)) {
-            let message =
-                format!("there is no {what} `{name}` in muster.yaml (environment {})", self.environment);
-            let hint = if known.is_empty() {
-                let section = if what == "channel" { "notify".to_owned() } else { format!("{what}s") };
-                format!("it has no {what} at all: add `{section}:`")
+        let environment = &self.environment;
+        let known = |name: &str| ClusterPlace::of(&self.platform, name).is_some();
+        if let Some(name) = place.filter(|name| !known(name)) {
+            let message = format!(
+                "`{name}` is no service on Kubernetes and no component of kind `kubernetes` (environment {environment})"
+            );
+            let names = self.platform.services.keys().chain(self.platform.components.keys());
+            let names: Vec<&str> = names.map(String::as_str).filter(|name| known(name)).collect();
+            let hint = if names.is_empty() {
+                "give one to muster.yaml: `kubernetes: {workload: deployment/NAME, namespace: NAME}`"
+                    .to_owned()
             } else {
-                format!("it has: {}", known.join(", "))
+                format!("it may be: {}", names.join(", "))
             };
             faults.push(self.fault(file, step.line, name, message, &hint));
         }
-        if let Native::Check { checks, tag: Some(tag) } = native
-            && checks.is_empty()
-            && !platform.checks.values().any(|check| check.tags.contains(tag))
-        {
-            let message = format!("no check of muster.yaml has the tag `{tag}`");
-            faults.push(self.fault(file, step.line, tag, message, "give it to a check: `tags: [smoke]`"));
+        for name in may_stop.iter().filter(|name| !self.platform.services.contains_key(*name)) {
+            let message = format!("there is no service `{name}` in muster.yaml (environment {environment})");
+            faults.push(self.fault(file, step.line, name, message, "`may_stop` names services"));
+        }
+        if let Some(name) = component.filter(|name| !self.platform.components.contains_key(*name)) {
+            let message =
+                format!("there is no component `{name}` in muster.yaml (environment {environment})");
+            let hint = "name the one whose data lies on the claim";
+            faults.push(self.fault(file, step.line, name, message, hint));
         }
     }
 
@@ -162,6 +236,20 @@ impl Walk {
                 message,
                 "use `stop` and `start`, or write a command",
             ));
+        }
+    }
+
+    /// Only servers that can be told while they run.
+    fn loggers(&self, file: &str, step: &Step, native: &Native, faults: &mut Vec<Fault>) {
+        if let Native::Incident(IncidentStep::LogLevel { component, .. }) = native
+            && let Some(kind) = self.platform.components.get(component).map(Component::kind)
+            && !["postgres", "redis"].contains(&kind)
+        {
+            let message = format!(
+                "component `{component}` is of kind `{kind}`, whose log has no level that Muster knows"
+            );
+            let hint = "write a command with `undo=\"…\", undo_at=end`";
+            faults.push(self.fault(file, step.line, component, message, hint));
         }
     }
 
@@ -214,7 +302,6 @@ fn list(names: &[String]) -> Vec<&str> {
 
 /// Says why a step cannot be executed, and what to do instead; nothing when it can.
 fn cannot(native: &Native) -> Option<(String, &'static str)> {
-    let name = native.name();
     Some(match native {
         Native::Failover { to: None, .. } => (
             "`failover` does not say which member takes over".into(),
@@ -224,7 +311,6 @@ fn cannot(native: &Native) -> Option<(String, &'static str)> {
             "tables go into their own database, and not into another place".into(),
             "leave `tables` or `into` out",
         ),
-        Native::Rotate { .. } => (format!("`{name}` cannot be executed yet"), NOT_YET),
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use muster_types::{
     Kind,
     event::ErrorNote,
-    script::{Filled, Known},
+    script::{Deed, Filled, Known},
 };
 use serde_json::Value;
 
@@ -25,6 +25,8 @@ pub(super) struct Scope<'a> {
     pub(super) facts: &'a Value,
     pub(super) prefix: &'a str,
     pub(super) given: &'a BTreeMap<String, Filled>,
+    /// The runbook in which it stands.
+    pub(super) file: &'a str,
     /// The step's own id.
     pub(super) id: String,
 }
@@ -33,6 +35,8 @@ pub(super) struct Scope<'a> {
 pub(super) enum Unfilled {
     /// This has to be asked first.
     Ask { id: String, question: String },
+    /// This has to be looked at first, by a step of its own.
+    First { id: String, title: String, deed: Box<Deed> },
     /// What it refers to is not there and will not come.
     Never(Box<ErrorNote>),
 }
@@ -51,6 +55,11 @@ impl Scope<'_> {
     /// Whether nobody knows the answer yet, and everything that depends on it is shown.
     pub(super) fn is_open(&self, name: &str) -> bool {
         self.known.open_answers.contains(&format!("{}{name}", self.prefix))
+    }
+
+    /// Whether nothing is done, and only shown.
+    pub(super) fn is_dry(&self) -> bool {
+        self.known.run == "<run>"
     }
 
     /// Returns what the step itself has printed, once it is finished.
@@ -112,7 +121,12 @@ fn asked(subject: &str, text: &str, scope: &Scope<'_>) -> Result<Filled, Unfille
         }
     }
     let number = questions.iter().position(|one| one == subject).unwrap_or_default() + 1;
-    let id = format!("{}-ask-{number}", scope.id);
+    answered(&format!("-ask-{number}"), question, scope)
+}
+
+/// Returns the answer to a question of the step itself, or the question; its id is the step's with this end.
+pub(super) fn answered(end: &str, question: String, scope: &Scope<'_>) -> Result<Filled, Unfilled> {
+    let id = format!("{}{end}", scope.id);
     match scope.known.answers.get(&id) {
         Some(answer) => Ok(Filled::new(answer.text.clone(), answer.text.clone())),
         None if scope.known.steps.contains_key(&id) => {

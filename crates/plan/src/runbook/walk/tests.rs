@@ -199,7 +199,7 @@ fn what_cannot_be_executed_is_named_with_its_line() {
         told,
         [
             "5: no check of muster.yaml has the tag `smokee`",
-            "8: `rotate` cannot be executed yet",
+            "8: there is no secret `key` in muster.yaml (environment prod)",
             "8: there is no service `web` in muster.yaml (environment prod)",
             "11: `components.database.pathh` is not in muster.yaml (environment prod)",
         ]

@@ -67,7 +67,7 @@ impl Walk {
         let mut made = self.frame(level, phase, undo, &format!("{}{UNDO}", scope.id));
         let never = |why: Unfilled| match why {
             Unfilled::Never(error) => error,
-            Unfilled::Ask { question, .. } => Box::new(ErrorNote {
+            Unfilled::First { title: question, .. } | Unfilled::Ask { question, .. } => Box::new(ErrorNote {
                 error: format!("an undo cannot ask: {question}"),
                 causes: Vec::new(),
                 hint: None,

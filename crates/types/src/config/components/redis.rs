@@ -2,12 +2,13 @@
 //!
 //! In: the keys of the file. Out: the component, and the way back. It never resolves a secret.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Component, ComponentCommon, ComponentKeys, MissingSecret, Named};
+use super::{super::Check, Component, ComponentCommon, ComponentKeys, MissingSecret, Named};
+use crate::Span;
 
 /// Takes the keys of this kind.
 pub(super) fn from_keys(keys: ComponentKeys, common: ComponentCommon) -> Component {
@@ -18,6 +19,10 @@ pub(super) fn from_keys(keys: ComponentKeys, common: ComponentCommon) -> Compone
         password_missing: None,
         bin_dir: keys.bin_dir,
         expect: expect.into_iter().map(|(name, setting)| (name, setting.to_string())).collect(),
+        is_disposable: keys.disposable.unwrap_or_default(),
+        warm: keys.warm,
+        service: keys.service,
+        data_dir: keys.data_dir,
         common,
     })
 }
@@ -51,6 +56,61 @@ impl fmt::Display for Setting {
     }
 }
 
+/// How a cache is filled again after it was emptied.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WarmUp {
+    /// What is asked for it: `POST http://api:8080/cache/warm`, or a URL (`GET`). Without it only the server is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Headers; secrets as references.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// A file with the certificates that are trusted, instead of the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// What must hold of the answer. Default: `[STATUS] < 300`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
+    /// How long it may take. Default: 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// Over how long the hit rate is measured, before and after. Default: 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Span>,
+}
+
+impl WarmUp {
+    /// Returns the request as a check, which knows how to ask and to judge; `None` where nothing is asked.
+    pub fn check(&self) -> Option<Check> {
+        let http = self.http.clone()?;
+        let conditions = if self.conditions.is_empty() {
+            vec!["[STATUS] < 300".to_owned()]
+        } else {
+            self.conditions.clone()
+        };
+        Some(Check {
+            http: Some(http),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            ca: self.ca.clone(),
+            conditions,
+            timeout: Some(self.timeout.unwrap_or(Span::from_secs(5 * 60))),
+            ..Check::default()
+        })
+    }
+}
+
+impl fmt::Debug for WarmUp {
+    /// Without the URL, the headers and the body: each may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WarmUp").field("conditions", &self.conditions).finish_non_exhaustive()
+    }
+}
+
 /// A Redis server.
 #[derive(Clone, PartialEq, Default)]
 pub struct RedisComponent {
@@ -64,6 +124,14 @@ pub struct RedisComponent {
     pub bin_dir: Option<PathBuf>,
     /// Settings that the server must have.
     pub expect: Named<String>,
+    /// Whether it is a cache that is emptied instead of restored, and never backed up.
+    pub is_disposable: bool,
+    /// How it is filled again; of a disposable one only.
+    pub warm: Option<WarmUp>,
+    /// The service that runs the server, when its folder is emptied.
+    pub service: Option<String>,
+    /// The server's folder on this host, which is emptied while the service is stopped.
+    pub data_dir: Option<PathBuf>,
     /// What all kinds share.
     pub common: ComponentCommon,
 }

@@ -2,15 +2,19 @@
 //!
 //! In: the commands of a scenario in the order of the document. Out: findings where a later step needed to come first.
 
-use crate::lint::{
-    finding::Severity,
-    reading::{Reading, Shell},
-    rules::{
-        Report, Rule,
-        containers::{compose, docker},
-        has_token, is_after, is_scratch, mentions,
+use crate::{
+    document,
+    lint::{
+        finding::Severity,
+        reading::{Reading, Shell},
+        rules::{
+            Report, Rule,
+            containers::{compose, docker},
+            has_token, is_after, is_scratch, mentions,
+        },
+        shell::{Call, RedirectKind},
     },
-    shell::{Call, RedirectKind},
+    runbook,
 };
 
 pub(in crate::lint::rules) const RULES: &[Rule] = &[
@@ -47,6 +51,7 @@ pub(in crate::lint::rules) const RULES: &[Rule] = &[
 fn evidence(reading: &Reading, report: &mut Report) {
     const WORDS: [&str; 8] =
         ["security", "breach", "compromis", "ransom", "intrusion", "unauthor", "malicious", "attack"];
+    own_steps(reading, report, &WORDS);
     for scope in &reading.scenarios {
         let title = reading.sections.get(*scope).map(|one| one.title.clone()).unwrap_or_default();
         let symptoms =
@@ -61,6 +66,25 @@ fn evidence(reading: &Reading, report: &mut Report) {
         let exported = reading.calls_in(*scope).any(|(_, call)| is_after(ends, call) && exports(call));
         if !exported {
             report.call(ends);
+        }
+    }
+}
+
+/// Steps of Muster's own in a runbook that says, or whose title says, that it is about an attack.
+fn own_steps(reading: &Reading, report: &mut Report, words: &[&str]) {
+    let Ok(document) = document::read(reading.lines.join("\n").as_bytes()) else { return };
+    let front = document.front_matter.as_ref().map_or("", |front| front.content.as_str());
+    let says_so = front.lines().any(|line| {
+        line.split_once(':').is_some_and(|(key, value)| match key {
+            "incident" => value.trim() == "security",
+            "security" => value.trim() == "true",
+            _ => false,
+        })
+    });
+    let is_attack = says_so || document.title().is_some_and(|title| mentions(title, words));
+    if is_attack && runbook::is_runbook(&document) {
+        for line in runbook::ends_before_evidence(&document) {
+            report.line(line);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Keeps freeing space apart from everything else where no file system can: locks that are objects.
+//! Keeps freeing space apart from everything else where no file system can: locks that are files of the place.
 //!
 //! ```text
 //! write muster/locks/<id> ─► wait ─► list all ─► none in the way? ─► held, renewed every 5 minutes ─► removed
 //! ```
 //! Shared by who reads or adds, exclusive by who removes packs. Each side writes first and looks then, so of two at the
-//! same time at least one sees the other. How old a lock is tells the server's clock alone: when the object was
-//! written, compared with the time of the list. A lock is dead after 30 minutes without renewal, or when its process on
+//! same time at least one sees the other. How old a lock is tells the server's clock alone: when it was written,
+//! compared with the server's own time. A lock is dead after 30 minutes without renewal, or when its process on
 //! this host has ended.
 //!
 //! A process that was stopped for so long that its lock died must not go on as if it held it: before a snapshot is
@@ -28,14 +28,13 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Question, Refusal, S3};
 use crate::{
     error::RepoError,
-    place::{Fault, Place},
+    place::{Distant, Fault},
 };
 
 /// Where locks lie.
-const FOLDER: &str = "muster/locks";
+pub(crate) const FOLDER: &str = "muster/locks";
 /// How often a lock is renewed.
 const RENEWAL: Duration = Duration::from_mins(5);
 /// How soon a renewal that failed is tried again.
@@ -46,8 +45,6 @@ const DEAD_AFTER: SignedDuration = SignedDuration::from_mins(30);
 const CONFIRMED_WITHIN: SignedDuration = SignedDuration::from_mins(20);
 /// Between writing an exclusive lock and the second look: a server may show a list that is a moment old.
 const SECOND_LOOK: Duration = Duration::from_millis(300);
-/// A lock that cannot be removed dies by itself; nobody waits long for that.
-const PATIENCE_REMOVE: Duration = Duration::from_secs(5);
 
 /// What stands in a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,47 +67,45 @@ enum LockKind {
     Exclusive,
 }
 
-/// A lock in object storage, held until it is dropped.
-pub(crate) struct RemoteLock {
-    s3: Arc<S3>,
+/// A lock in a distant place, held until it is dropped.
+pub(crate) struct DistantLock {
+    place: Arc<dyn Distant>,
     name: String,
     renewer: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
-impl RemoteLock {
+impl DistantLock {
     /// Takes a lock. Nobody waits: who cannot have it is told at once.
-    pub(crate) fn acquire(s3: &Arc<S3>, is_exclusive: bool) -> Result<Self, RepoError> {
+    pub(crate) fn acquire(place: &Arc<dyn Distant>, is_exclusive: bool) -> Result<Self, RepoError> {
         let kind = if is_exclusive { LockKind::Exclusive } else { LockKind::Shared };
         let id: String = std::iter::repeat_with(|| format!("{:08x}", fastrand::u32(..))).take(4).collect();
         let name = format!("{FOLDER}/{id}");
-        write(s3, &name, kind)?;
+        write(&**place, &name, kind)?;
         // From here on it is removed whatever happens.
-        let mut lock = Self { s3: s3.clone(), name, renewer: None };
+        let mut lock = Self { place: place.clone(), name, renewer: None };
         lock.refuse_others(kind)?;
         if kind == LockKind::Exclusive {
             thread::sleep(SECOND_LOOK);
             lock.refuse_others(kind)?;
         }
-        own(s3).push(lock.name.clone());
+        own(&**place).push(lock.name.clone());
         lock.renewer = Some(lock.begin_renewal(kind)?);
         Ok(lock)
     }
 
     fn refuse_others(&self, kind: LockKind) -> Result<(), RepoError> {
-        let (page, date) = self.s3.objects(&format!("{FOLDER}/"), "", None)?;
-        for (listed, modified) in self.s3.names(page.objects) {
+        for (listed, age) in self.place.ages(FOLDER)? {
             if listed.name == self.name {
                 continue;
             }
-            let note = match self.s3.read(&listed.name) {
+            let note = match self.place.read(&listed.name) {
                 Ok(content) => serde_json::from_slice::<Note>(&content).ok(),
                 Err(Fault::Missing | Fault::Short) => continue,
                 Err(Fault::Failed(error)) => return Err(error),
             };
-            let age = date.zip(modified).map(|(now, then)| now.duration_since(then));
             if age.is_some_and(|age| age > DEAD_AFTER) || note.as_ref().is_some_and(Note::is_dead) {
                 log::warn!("the lock {} of a dead process is removed", listed.name);
-                match self.s3.remove(&listed.name) {
+                match self.place.remove(&listed.name) {
                     Err(Fault::Failed(error)) => return Err(error),
                     _ => continue,
                 }
@@ -118,7 +113,10 @@ impl RemoteLock {
             // A lock that cannot be read may be anything.
             let other = note.as_ref().map_or(LockKind::Exclusive, |note| note.kind);
             if kind == LockKind::Exclusive || other == LockKind::Exclusive {
-                return Err(RepoError::Busy { path: self.s3.title().into(), by: who(other, note.as_ref()) });
+                return Err(RepoError::Busy {
+                    path: self.place.title().into(),
+                    by: who(other, note.as_ref()),
+                });
             }
         }
         Ok(())
@@ -126,11 +124,11 @@ impl RemoteLock {
 
     fn begin_renewal(&self, kind: LockKind) -> Result<(mpsc::Sender<()>, JoinHandle<()>), RepoError> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let (s3, name) = (self.s3.clone(), self.name.clone());
+        let (place, name) = (self.place.clone(), self.name.clone());
         let work = move || {
             let mut wait = RENEWAL;
             while stopped.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
-                wait = match renew(&s3, &name, kind) {
+                wait = match renew(&*place, &name, kind) {
                     Ok(()) => RENEWAL,
                     Err(error) => {
                         log::warn!("{error}");
@@ -140,65 +138,65 @@ impl RemoteLock {
             }
         };
         let thread = thread::Builder::new().name("lock".into()).spawn(work).map_err(|source| {
-            RepoError::Io { operation: "begin a thread for", path: self.s3.title().into(), source }
+            RepoError::Io { operation: "begin a thread for", path: self.place.title().into(), source }
         })?;
         Ok((stop, thread))
     }
 }
 
-impl Drop for RemoteLock {
+impl Drop for DistantLock {
     fn drop(&mut self) {
-        own(&self.s3).retain(|name| *name != self.name);
+        own(&*self.place).retain(|name| *name != self.name);
         if let Some((stop, thread)) = self.renewer.take() {
             drop(stop);
             drop(thread.join());
         }
-        let question =
-            Question { patience: PATIENCE_REMOVE, ..self.s3.question("remove", "DELETE", &self.name) };
-        if let Err(Refusal::Failed(error)) = self.s3.ask(&question) {
+        if let Err(Fault::Failed(error)) = self.place.remove_hastily(&self.name) {
             log::warn!("{error}; the lock ends by itself in 30 minutes");
         }
     }
 }
 
 /// Fails when a lock of this process has been taken away, or is about to be.
-pub(super) fn confirm(s3: &S3) -> Result<(), RepoError> {
-    let names = own(s3).clone();
-    names.iter().try_for_each(|name| confirm_one(s3, name))
+pub(crate) fn confirm(place: &dyn Distant) -> Result<(), RepoError> {
+    let names = own(place).clone();
+    names.iter().try_for_each(|name| confirm_one(place, name))
 }
 
-fn confirm_one(s3: &S3, name: &str) -> Result<(), RepoError> {
+fn confirm_one(place: &dyn Distant, name: &str) -> Result<(), RepoError> {
     let lost = || RepoError::Busy {
-        path: s3.title().into(),
+        path: place.title().into(),
         by: "the lock of this run ended, because the run was stopped for too long or could not renew it"
             .into(),
     };
-    let answer = match s3.ask(&s3.question("look at", "HEAD", name)) {
-        Ok(answer) => answer,
-        Err(Refusal::Missing | Refusal::Short) => return Err(lost()),
-        Err(Refusal::Failed(error)) => return Err(error),
-    };
-    match answer.date.zip(answer.modified) {
-        Some((now, then)) if now.duration_since(then) > CONFIRMED_WITHIN => Err(lost()),
-        _ => Ok(()),
+    match place.age(name) {
+        Ok(Some(age)) if age > CONFIRMED_WITHIN => Err(lost()),
+        Ok(_) => Ok(()),
+        Err(Fault::Missing | Fault::Short) => Err(lost()),
+        Err(Fault::Failed(error)) => Err(error),
     }
 }
 
 /// Writes a lock anew, unless it was taken away or is so old that it may be at any moment.
-fn renew(s3: &S3, name: &str, kind: LockKind) -> Result<(), RepoError> {
-    confirm_one(s3, name)?;
-    write(s3, name, kind)
+fn renew(place: &dyn Distant, name: &str, kind: LockKind) -> Result<(), RepoError> {
+    confirm_one(place, name)?;
+    write(place, name, kind)
 }
 
-fn write(s3: &S3, name: &str, kind: LockKind) -> Result<(), RepoError> {
-    let note = Note::of_this_process(kind, s3.now());
+fn write(place: &dyn Distant, name: &str, kind: LockKind) -> Result<(), RepoError> {
+    let note = Note::of_this_process(kind, now());
     let content = serde_json::to_vec(&note)
         .map_err(|error| RepoError::Engine { operation: "write a lock", message: error.to_string() })?;
-    s3.write(name, &[Bytes::from(content)])
+    place.write(name, &[Bytes::from(content)])
 }
 
-fn own(s3: &S3) -> std::sync::MutexGuard<'_, Vec<String>> {
-    s3.own_locks.lock().unwrap_or_else(PoisonError::into_inner)
+fn own(place: &dyn Distant) -> std::sync::MutexGuard<'_, Vec<String>> {
+    place.own_locks().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(clippy::disallowed_methods, reason = "for people who read the lock; nothing is compared with it")]
+fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 fn who(kind: LockKind, note: Option<&Note>) -> String {
@@ -290,14 +288,15 @@ mod tests {
     #[test]
     fn a_lock_is_renewed_by_writing_it_anew_and_never_brought_back() {
         let server = muster_testkit::Seaweed::new();
-        let s3 = Arc::new(S3::new(&crate::s3::tests::location(&server.endpoint())).unwrap());
-        let lock = RemoteLock::acquire(&s3, false).unwrap();
+        let s3 = crate::s3::S3::new(&crate::s3::tests::location(&server.endpoint())).unwrap();
+        let s3: Arc<dyn Distant> = Arc::new(s3);
+        let lock = DistantLock::acquire(&s3, false).unwrap();
         let note = || serde_json::from_slice::<Note>(&s3.read(&lock.name).unwrap()).unwrap();
         let first = note();
-        renew(&s3, &lock.name, LockKind::Shared).unwrap();
+        renew(&*s3, &lock.name, LockKind::Shared).unwrap();
         assert!(note().renewed_at > first.renewed_at && note().pid == first.pid);
         s3.remove(&lock.name).unwrap();
-        renew(&s3, &lock.name, LockKind::Shared).unwrap_err();
+        renew(&*s3, &lock.name, LockKind::Shared).unwrap_err();
         assert!(matches!(s3.read(&lock.name), Err(Fault::Missing)), "a lock that was taken away came back");
     }
 }

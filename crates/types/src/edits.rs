@@ -1,0 +1,19 @@
+//! What a restore has replaced in restored files, for people and for the journal.
+//!
+//! Made by the engine before the restored files go in place. The diff holds changed lines alone and is masked where it
+//! is made. This module never reads a file.
+
+use serde::{Deserialize, Serialize};
+
+/// What was, or would be, replaced in the restored files of one component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesEdited {
+    /// The component.
+    pub component: String,
+    /// Files that change.
+    pub files: u64,
+    /// Places that change, in all of them.
+    pub places: u64,
+    /// A unified diff without neighbouring lines, secrets masked.
+    pub diff: String,
+}
