@@ -27,6 +27,7 @@ use std::{
 };
 
 use muster_drivers::checks::{run, validate, wait_until};
+use muster_testkit::free_port;
 use muster_types::{
     ByteSize, FixedClock, Timestamp,
     config::{Check, SqliteCheck},
@@ -54,10 +55,6 @@ fn answering(status: &str, body: &[u8], delay: Duration) -> String {
     answer.extend_from_slice(body);
     serve(listener, answer, delay);
     url
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn given(conditions: &[&str]) -> Check {

@@ -1,7 +1,7 @@
 //! Command services with a real small server, started, asked and stopped through its own scripts.
 #![allow(clippy::disallowed_methods, reason = "what a test writes need not survive a power cut")]
 
-use std::{fs, net::TcpListener, time::Duration};
+use std::{fs, time::Duration};
 
 use muster_drivers::services::{ServiceChange, ServiceStatus, open, start_and_wait};
 use muster_types::{
@@ -24,7 +24,7 @@ fn a_service_starts_becomes_ready_restarts_and_stops() {
     let folder = tempfile::tempdir().unwrap();
     let pid_file = folder.path().join("pid");
     let (file, place) = (pid_file.display(), folder.path().display());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = muster_testkit::free_port();
     // Its output is deliberately not redirected: that must neither hold the start nor kill the server.
     let web = service(
         &format!("timeout 60 python3 -m http.server --bind 127.0.0.1 -d {place} {port} & echo $! > {file}"),
@@ -61,7 +61,7 @@ fn failures_are_told_with_the_output_and_an_unclear_status_is_unknown() {
 #[test]
 fn a_service_that_does_not_become_ready_fails_with_the_last_reason() {
     let web = open("web", &service("true", "true", "true")).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = muster_testkit::free_port();
     let ready = Check { tcp: Some(format!("127.0.0.1:{port}")), ..Check::default() };
     let within = Duration::from_millis(500);
     let error =

@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{exchange::exchange_json, postgres::tls, servers, steady_port, wait_for};
+use crate::{exchange::exchange_json, free_port, postgres::tls, servers, wait_for};
 
 /// It takes a second on a machine that has nothing else to do.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -57,10 +57,10 @@ impl Bao {
         let folder = tempfile::Builder::new().prefix("muster-bao-").tempdir().unwrap();
         let mut server = Self {
             folder,
-            port: steady_port(),
+            port: free_port(),
             process: None,
             storage,
-            tls_port: steady_port(),
+            tls_port: free_port(),
             keys: Vec::new(),
             token: String::new(),
         };
@@ -68,7 +68,7 @@ impl Bao {
             if server.try_start() {
                 return server;
             }
-            (server.port, server.tls_port) = (steady_port(), steady_port());
+            (server.port, server.tls_port) = (free_port(), free_port());
         }
         panic!("OpenBao does not start: {}", server.log())
     }
@@ -221,7 +221,7 @@ impl Bao {
     fn try_start(&mut self) -> bool {
         let folder = self.folder.path();
         fs::create_dir_all(folder.join("data")).unwrap();
-        let cluster = steady_port();
+        let cluster = free_port();
         if !self.authority().exists() {
             fs::create_dir_all(folder.join("tls")).unwrap();
             tls::authority(&folder.join("tls"));
@@ -237,7 +237,7 @@ impl Bao {
             self.storage,
             self.port,
             self.tls_port,
-            steady_port()
+            free_port()
         );
         fs::write(folder.join("bao.hcl"), config).unwrap();
         let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();

@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{exchange::exchange_json, steady_port, wait_for};
+use crate::{exchange::exchange_json, free_port, wait_for};
 
 /// It takes a second on a machine that has nothing else to do.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -43,9 +43,8 @@ impl Etcd {
     /// When etcd is not installed (`cargo xtask servers`) or does not start.
     pub fn new(members: usize) -> Self {
         let folder = tempfile::Builder::new().prefix("muster-etcd-").tempdir().unwrap();
-        let members = (0..members)
-            .map(|_| Member { client: steady_port(), peer: steady_port(), process: None })
-            .collect();
+        let members =
+            (0..members).map(|_| Member { client: free_port(), peer: free_port(), process: None }).collect();
         let mut cluster = Self { folder, members };
         cluster.start();
         cluster

@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::{servers, wait_for};
+use crate::{free_port, servers, wait_for};
 
 /// The bucket that is there from the beginning.
 pub const BUCKET: &str = "muster";
@@ -34,8 +34,6 @@ pub const READER_KEY: &str = "muster-test-reader";
 const START: Duration = Duration::from_mins(1);
 /// One server listens on so many ports.
 const PORTS: usize = 8;
-/// Below the ports that the kernel gives to connections, so that none of those is in the way.
-const PORT_RANGE: std::ops::Range<u16> = 20_000..32_000;
 /// Another test may have taken a port between the look and the start.
 const STARTS_MAX: usize = 5;
 
@@ -278,11 +276,7 @@ fn read(path: &Path) -> String {
 }
 
 fn free_ports() -> [u16; PORTS] {
-    let mut held = Vec::new();
-    while held.len() < PORTS {
-        held.extend(TcpListener::bind(("127.0.0.1", fastrand::u16(PORT_RANGE))));
-    }
-    std::array::from_fn(|index| held[index].local_addr().unwrap().port())
+    std::array::from_fn(|_| free_port())
 }
 
 /// One request over HTTP/1.0, whose answer ends with the connection. `None`: no answer.

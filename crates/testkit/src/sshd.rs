@@ -7,7 +7,7 @@
 
 use std::{
     fs::{self, File},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -17,12 +17,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::wait_for;
+use crate::{free_port, wait_for};
 
 const SSHD: &str = "/usr/sbin/sshd";
 const START: Duration = Duration::from_mins(1);
-/// Below the ports that the kernel gives to connections.
-const PORT_RANGE: std::ops::Range<u16> = 20_000..32_000;
 /// Another test may have taken a port between the look and the start.
 const STARTS_MAX: usize = 5;
 /// The server wants it, and makes it only when it is started by the system.
@@ -210,14 +208,6 @@ fn number(process: &Child) -> i32 {
 fn end(processes: &[i32]) -> usize {
     let kill = |id: &&i32| Pid::from_raw(**id).is_some_and(|id| kill_process(id, Signal::KILL).is_ok());
     processes.iter().filter(kill).count()
-}
-
-fn free_port() -> u16 {
-    loop {
-        if let Ok(held) = TcpListener::bind(("127.0.0.1", fastrand::u16(PORT_RANGE))) {
-            return held.local_addr().unwrap().port();
-        }
-    }
 }
 
 /// Returns the processes below a server: its connections.

@@ -1,11 +1,10 @@
-//! Waiting with a deadline instead of sleeping, and ports that nobody uses.
+//! Waiting with a deadline instead of sleeping.
 //!
 //! A closure is asked again until it gives a value; past the deadline the test fails and says what it waited for.
 //!
 //! This module never waits without an end.
 
 use std::{
-    net::TcpListener,
     thread,
     time::{Duration, Instant},
 };
@@ -28,23 +27,6 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut ready: impl FnMut() -> Op
     }
 }
 
-/// Returns a TCP port of 127.0.0.1 on which nothing listened a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
-}
-
-/// Returns a TCP port of 127.0.0.1 for a server that is stopped and started again on it: below the ports that the kernel
-/// gives to connections, so that none of those takes it meanwhile.
-pub fn steady_port() -> u16 {
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,10 +45,5 @@ mod tests {
     #[should_panic(expected = "in vain for a train")]
     fn wait_for_names_what_did_not_come() {
         wait_for("a train", Duration::from_millis(20), || None::<()>);
-    }
-
-    #[test]
-    fn a_free_port_can_be_bound() {
-        assert!(TcpListener::bind(("127.0.0.1", free_port())).is_ok());
     }
 }

@@ -29,8 +29,9 @@ use super::{
     address::Address,
     binaries::Program,
     info::Info,
+    refusal,
     scratch::{Reach, Scratch, failed},
-    wire::Connection,
+    wire::{Connection, Value},
 };
 use crate::{DriverError, server::Told};
 
@@ -288,18 +289,37 @@ fn save(connection: &mut Connection, watcher: &dyn Watcher) -> Result<Option<Str
     if connection.setting("save", watcher)?.is_none_or(|save| save.is_empty()) {
         return Ok(Some("the server is set to keep nothing on its disk (`save \"\"`, `appendonly no`): a restart may lose what was restored".into()));
     }
-    connection.call(&["BGSAVE", "SCHEDULE"], watcher)?;
+    // A save that was under way may have begun before the content was there: only one that began since holds it.
+    let before = info.number("rdb_saves");
+    let mut was_asked = false;
     loop {
-        rest(watcher)?;
         let info = status(connection, watcher)?;
-        if !info.is("rdb_bgsave_in_progress") && info.text("rdb_last_bgsave_status") == "ok" {
-            return Ok(None);
+        let is_busy = info.is("rdb_bgsave_in_progress");
+        // Versions before 7.0 do not count.
+        let begun = match (info.number("rdb_saves"), before) {
+            (Some(now), Some(before)) => now.saturating_sub(before),
+            _ => u64::from(was_asked),
+        };
+        if begun > u64::from(is_busy) {
+            let is_well = info.text("rdb_last_bgsave_status") == "ok";
+            return Ok((!is_well).then(|| {
+                "the server could not save what was restored: look into its log, then BGSAVE".into()
+            }));
         }
-        if !info.is("rdb_bgsave_in_progress") {
-            return Ok(Some(
-                "the server could not save what was restored: look into its log, then BGSAVE".into(),
-            ));
+        if !is_busy && begun == 0 {
+            was_asked = ask_to_save(connection, watcher)?;
         }
+        rest(watcher)?;
+    }
+}
+
+/// Tells whether the server will save; it does not while it saves by its own rules.
+fn ask_to_save(connection: &mut Connection, watcher: &dyn Watcher) -> Result<bool, DriverError> {
+    let command = ["BGSAVE", "SCHEDULE"];
+    match connection.ask(&command, watcher)? {
+        Value::Error(said) if said.contains("in progress") => Ok(false),
+        Value::Error(said) => Err(refusal::refused(connection.address(), &command, &said)),
+        _ => Ok(true),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -96,6 +98,37 @@ fn a_writer_during_a_restore_loses_no_confirmed_write_for_the_undo() {
         assert_eq!(former.cli(&["GET", "count"]), confirmed.to_string());
         assert_eq!(former.cli(&["LLEN", "list"]), confirmed.to_string());
     }
+}
+
+#[test]
+fn a_server_that_saves_by_its_own_rules_all_the_time_has_the_new_content_on_its_disk_in_the_end() {
+    let source = Redis::start_new();
+    source.fill(100);
+    let taken = take(&component(&source));
+    let same = taken.server(Redis::builder());
+    let mut target = Redis::start_new();
+    target.run("SET precious 1\n");
+    let (is_over, state) = (AtomicBool::new(false), tempfile::tempdir().unwrap());
+    let refused = thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            wait_for("the transfer", Duration::from_mins(2), || {
+                (target.info("role") == "slave").then_some(())
+            });
+            // Microseconds: a save takes as long as a few rounds of the transfer.
+            target.cli(&["CONFIG", "SET", "rdb-key-save-delay", "3000"]);
+            while !is_over.load(Ordering::SeqCst) {
+                target.try_cli(&["BGSAVE"]);
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        put_in_place(&taken, &target, state.path());
+        is_over.store(true, Ordering::SeqCst);
+        busy.join().is_err()
+    });
+    assert!(!refused);
+    target.kill();
+    target.start();
+    assert_eq!(target.digest(), same.digest());
 }
 
 #[test]
