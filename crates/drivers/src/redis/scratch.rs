@@ -13,7 +13,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    net::{IpAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::{fd::AsRawFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -44,6 +44,10 @@ const LOG: &str = "log";
 const USERS: [&str; 2] = ["redis", "valkey"];
 const NOBODY: (u32, u32) = (65_534, 65_534);
 const PAUSE: Duration = Duration::from_millis(20);
+/// How many ports are tried: between the look for a free one and the start, another program may take it.
+const PORTS_MAX: usize = 5;
+/// What the server says of a port that another program has.
+const TAKEN: &str = "Address already in use";
 /// How long it may take to end: it has nothing to write.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -54,6 +58,17 @@ pub(super) enum Reach {
     Us,
     /// A server that connects to this address of ours.
     Server(IpAddr),
+}
+
+impl Reach {
+    /// Finds where to listen: a port that nobody used a moment ago.
+    fn listen(self) -> Result<Option<SocketAddr>, DriverError> {
+        let Self::Server(address) = self else { return Ok(None) };
+        let found = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr());
+        found.map(Some).map_err(|error| {
+            DriverError::new(Kind::Unavailable, format!("no port can be had on {address}: {error}"))
+        })
+    }
 }
 
 /// What it loads.
@@ -103,6 +118,34 @@ impl Scratch {
         reach: Reach,
         watcher: &dyn Watcher,
     ) -> Result<Self, DriverError> {
+        Self::start_at(program, place, load, watcher, || reach.listen())
+    }
+
+    /// Starts it where `listen` says; once more elsewhere, when another program was quicker there.
+    fn start_at(
+        program: &Program,
+        place: &Path,
+        load: &Load,
+        watcher: &dyn Watcher,
+        mut listen: impl FnMut() -> Result<Option<SocketAddr>, DriverError>,
+    ) -> Result<Self, DriverError> {
+        for _ in 1..PORTS_MAX {
+            let at = listen()?;
+            match Self::start_once(program, place, load, at, watcher) {
+                Err(error) if at.is_some() && error.to_string().contains(TAKEN) => {}
+                other => return other,
+            }
+        }
+        Self::start_once(program, place, load, listen()?, watcher)
+    }
+
+    fn start_once(
+        program: &Program,
+        place: &Path,
+        load: &Load,
+        at: Option<SocketAddr>,
+        watcher: &dyn Watcher,
+    ) -> Result<Self, DriverError> {
         watcher.begin("load it into a scratch server", None);
         let run = place.join(FOLDER);
         remove(&run)?;
@@ -112,7 +155,6 @@ impl Scratch {
         let log_file = File::create(&log).map_err(|error| failed("make", &log, &error))?;
         let errors = log_file.try_clone().map_err(|error| failed("make", &log, &error))?;
         let password = Secret::new(format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
-        let (port, network) = network(reach, &password)?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if let Some((uid, gid)) = owner {
@@ -134,11 +176,14 @@ impl Scratch {
             .stderr(errors)
             .spawn()
             .map_err(|error| failed("run", &program.path, &error))?;
-        let settings = settings(&password, load, &network);
+        let settings = settings(&password, load, &network(at, &password));
         let written = child.stdin.take().map(|mut input| input.write_all(settings.as_bytes()));
         let folder = File::open(&run).map_err(|error| failed("look at", &run, &error));
         let mut started = match folder {
-            Ok(folder) => Self { child, place: place.to_owned(), folder, password, port, seconds: 0.0 },
+            Ok(folder) => {
+                let (place, port) = (place.to_owned(), at.map(|at| at.port()));
+                Self { child, place, folder, password, port, seconds: 0.0 }
+            }
             Err(error) => {
                 drop(child.kill());
                 drop(child.wait());
@@ -290,24 +335,15 @@ fn settings(password: &Secret, load: &Load, network: &str) -> String {
     )
 }
 
-/// Finds a port that nobody uses; between this and the start another may take it, then the start fails.
-fn network(reach: Reach, password: &Secret) -> Result<(Option<u16>, String), DriverError> {
-    match reach {
-        Reach::Us => Ok((None, "port 0\n".into())),
-        Reach::Server(address) => {
-            let port = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr());
-            let port = port.map_err(|error| {
-                DriverError::new(Kind::Unavailable, format!("no port can be had on {address}: {error}"))
-            })?;
-            let port = port.port();
-            Ok((
-                Some(port),
-                format!(
-                    "bind {address}\nport {port}\nprotected-mode yes\nmasterauth {}\n",
-                    password.expose()
-                ),
-            ))
-        }
+fn network(at: Option<SocketAddr>, password: &Secret) -> String {
+    match at {
+        None => "port 0\n".into(),
+        Some(at) => format!(
+            "bind {}\nport {}\nprotected-mode yes\nmasterauth {}\n",
+            at.ip(),
+            at.port(),
+            password.expose()
+        ),
     }
 }
 
@@ -345,4 +381,41 @@ pub(super) fn remove(folder: &Path) -> Result<(), DriverError> {
 
 pub(super) fn failed(operation: &str, path: &Path, error: &std::io::Error) -> DriverError {
     DriverError::new(Kind::Unavailable, format!("cannot {operation} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use muster_types::{Explain, event::Unwatched};
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_another_program_took_first_is_given_up_for_another_but_not_for_ever() {
+        let reach = Reach::Server(Ipv4Addr::LOCALHOST.into());
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = other.local_addr().unwrap();
+        let program = Program::find(None).unwrap();
+        let start = |taken_times: usize| {
+            let place = tempfile::tempdir().unwrap();
+            let mut asked = 0;
+            let started = Scratch::start_at(&program, place.path(), &Load::Rdb, &Unwatched, || {
+                asked += 1;
+                if asked <= taken_times { Ok(Some(taken)) } else { reach.listen() }
+            });
+            let answer = started.map(|scratch| (scratch.port(), scratch.connect(&Unwatched).is_ok()));
+            (answer, asked)
+        };
+        let (answer, asked) = start(2);
+        let (port, is_reached) = answer.unwrap();
+        assert!(
+            port.is_some_and(|port| port != taken.port()) && is_reached && asked == 3,
+            "{port:?} {asked}"
+        );
+        let (answer, asked) = start(usize::MAX);
+        let error = answer.unwrap_err();
+        assert!(error.to_string().contains(TAKEN) && asked == PORTS_MAX, "{asked}: {error}");
+        assert_eq!(error.kind(), Kind::Unavailable);
+    }
 }
