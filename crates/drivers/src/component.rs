@@ -208,17 +208,12 @@ pub trait ComponentDriver: Send + Sync {
         Err(no_seal())
     }
 
-    /// Puts what was restored to `places` in place of all that the running server holds. May be repeated.
+    /// Puts what was restored to `place` in place of all that the running server holds. May be repeated.
     ///
     /// # Errors
     /// `Input`: the kind is not restored so. `Corrupt`: the backup is damaged; nothing was sent then. `Conflict`: the
     /// server stands otherwise than the plan supposes.
-    fn take_over(
-        &self,
-        _places: &[PathBuf],
-        _how: Takeover,
-        _watcher: &dyn Watcher,
-    ) -> Result<Told, DriverError> {
+    fn take_over(&self, _place: &Path, _how: Takeover, _watcher: &dyn Watcher) -> Result<Told, DriverError> {
         Err(no_seal())
     }
 

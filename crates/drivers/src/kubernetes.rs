@@ -162,16 +162,8 @@ impl ComponentDriver for KubernetesDriver {
         verify::verify(self, asked, watcher)
     }
 
-    fn take_over(
-        &self,
-        places: &[PathBuf],
-        _how: Takeover,
-        watcher: &dyn Watcher,
-    ) -> Result<Told, DriverError> {
-        match places.first() {
-            Some(place) => apply::apply(self, place, watcher),
-            None => Ok(Told::default()),
-        }
+    fn take_over(&self, place: &Path, _how: Takeover, watcher: &dyn Watcher) -> Result<Told, DriverError> {
+        apply::apply(self, place, watcher)
     }
 
     fn check_unused(&self) -> Result<(), DriverError> {

@@ -161,16 +161,8 @@ impl ComponentDriver for VaultDriver {
         Ok(Told { summary: format!("{} is open, cluster {cluster}", server.url()), warnings: Vec::new() })
     }
 
-    fn take_over(
-        &self,
-        places: &[PathBuf],
-        how: Takeover,
-        watcher: &dyn Watcher,
-    ) -> Result<Told, DriverError> {
-        match places.first() {
-            Some(place) => over::take_over(self, place, how, watcher),
-            None => Ok(Told::default()),
-        }
+    fn take_over(&self, place: &Path, how: Takeover, watcher: &dyn Watcher) -> Result<Told, DriverError> {
+        over::take_over(self, place, how, watcher)
     }
 
     fn start_anew(

@@ -144,7 +144,9 @@ impl Executor<'_> {
                 Ok(told(component, self.world.component(component)?.unseal(self.observer)?))
             }
             Action::TakeOver { component, places, how, .. } => {
-                Ok(told(component, self.world.component(component)?.take_over(places, *how, self.observer)?))
+                // Without a place nothing was restored, and that must never look like a success.
+                let Some(place) = places.first() else { return Err(not_here(action)) };
+                Ok(told(component, self.world.component(component)?.take_over(place, *how, self.observer)?))
             }
             Action::StartAnew { component, places, anew } => {
                 Ok(told(component, self.world.component(component)?.start_anew(places, anew, self.observer)?))
