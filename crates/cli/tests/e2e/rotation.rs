@@ -4,6 +4,8 @@
 //! The service is a real one: a small HTTP server that reads its env file when it starts, takes one API key, and signs tokens
 //! with another. Read next: `kills/rotation.rs`.
 
+mod given;
+
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
