@@ -93,7 +93,7 @@ pub fn resume(world: &World, id: &str, observer: &dyn Observer) -> Result<RunRep
     executor.carried(report?)
 }
 
-fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), EngineError> {
+pub(crate) fn check_resumable(events: &[Event], record: &fold::RunRecord) -> Result<(), EngineError> {
     let run = &record.report.run;
     if !matches!(
         record.report.outcome,

@@ -5,11 +5,14 @@
 //! are removed; the run is journaled as interrupted. Services that the dead run had stopped stay stopped: whether the
 //! platform may run again is a person's decision, and `muster resume` continues the run.
 //!
+//! What a run keeps for a resume or for people (rows that were rescued, a content for a server that never took it) goes
+//! some days after its end, when no resume would take it any more.
+//!
 //! It never touches a run whose process lives.
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -24,7 +27,7 @@ use muster_types::{
 
 use crate::{
     EngineError,
-    execute::tables,
+    execute::{check_resumable, tables},
     fold::{self, RunRecord},
     lock::{self, Lock, Sharing},
     places::{self, Places, leftover, remove_kept, remove_tree},
@@ -35,6 +38,8 @@ use crate::{
 /// How long to wait for another process that tidies up.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long after the end of a run a person may still want to see what it has kept.
+const KEPT_HOURS: i64 = 7 * 24;
 
 /// Finishes, removes and journals what dead runs have left. Returns the runs that it found.
 ///
@@ -55,6 +60,7 @@ pub fn sweep(world: &World, observer: &dyn Observer) -> Result<Vec<RunId>, Engin
         swept.push(record.report.run.clone());
     }
     remove_strays(world, &events);
+    remove_old(world, &events);
     Ok(swept)
 }
 
@@ -206,4 +212,34 @@ fn remove_strays(world: &World, events: &[muster_types::event::Event]) {
             drop(remove_tree(&entry.path()));
         }
     }
+}
+
+/// Removes what runs have kept beside the repository, when they ended long ago and nothing goes on from it.
+fn remove_old(world: &World, events: &[muster_types::event::Event]) {
+    let now = world.clock.now();
+    let ended = |run: &str| {
+        let record = fold::run(events, run).filter(|record| record.report.run.0 == run)?;
+        let ended_at = record.report.ended_at?;
+        (now.duration_since(ended_at).as_hours() >= KEPT_HOURS).then_some(record)
+    };
+    // A resume looks for missing rows again when their file is gone.
+    for (name, path) in entries(&world.state.join("rescued")) {
+        if ended(&name).is_some() {
+            drop(remove_tree(&path));
+        }
+    }
+    // What a server's former content is kept as (`.old`) goes by a plan: `--undo` needs it.
+    for (name, path) in entries(&world.state.join("kept")) {
+        let run = name.strip_suffix(".new").and_then(|name| name.split('.').next());
+        let Some(record) = run.and_then(ended) else { continue };
+        if check_resumable(events, &record).is_err() {
+            drop(remove_tree(&path));
+        }
+    }
+}
+
+/// The names and paths in a folder; none, where there is no folder.
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+    let found = fs::read_dir(folder).into_iter().flatten().flatten();
+    found.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
 }

@@ -6,7 +6,14 @@ mod left;
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
+use jiff::{SignedDuration, Timestamp};
+use muster_engine::journal::Journal;
 use muster_testkit::{Outcome, Redis, Sandbox, redis::Builder, wait_for};
+use muster_types::{
+    FixedClock,
+    backup::RunId,
+    event::{RunOutcome, What},
+};
 
 use crate::platform::{PATIENCE, Platform};
 
@@ -137,6 +144,41 @@ fn a_restore_whose_server_does_not_answer_says_so_before_anything_is_stopped() {
     cache.server.start();
     cache.assert_kept(0);
     cache.well(&["survey", "cache"]);
+}
+
+#[test]
+fn what_runs_have_kept_goes_some_days_after_their_end_when_nothing_goes_on_from_it() {
+    let cache = Cache::new(Redis::builder());
+    cache.server.fill(10);
+    cache.platform.back_up();
+    let run = |args: &[&str]| {
+        let report = cache.platform.run(args).json();
+        RunId(report["run"].as_str().unwrap_or_else(|| panic!("{report:#}")).to_owned())
+    };
+    let done = run(&["restore", "cache", "--yes", "--json"]);
+    let pack = |kept: &str| cache.platform.sandbox.path().join(".muster").join(kept);
+    let make = |run: &RunId| {
+        let folders = [pack(&format!("kept/{run}.cache.new")), pack(&format!("rescued/{run}"))];
+        for folder in &folders {
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join("dump.rdb"), "x").unwrap();
+        }
+        folders.map(|folder| move || folder.exists())
+    };
+    let failed = run(&["prove", "--json"]);
+    let (of_done, of_failed) = (make(&done), make(&failed));
+    cache.well(&["backup"]);
+    assert!(of_done.iter().chain(&of_failed).all(|is_there| is_there()), "they may still be wanted");
+    let journal = Journal::open(&pack("")).unwrap();
+    let clock = FixedClock(Timestamp::now() - SignedDuration::from_hours(24 * 8));
+    for (run, outcome) in [(&done, RunOutcome::Done), (&failed, RunOutcome::Failed)] {
+        journal.append(&clock, run, What::RunEnded { outcome }).unwrap();
+    }
+    drop(journal);
+    cache.well(&["backup"]);
+    assert_eq!(of_done.map(|is_there| is_there()), [false, false]);
+    assert_eq!(of_failed.map(|is_there| is_there()), [true, false], "a resume goes on from the first");
+    assert_eq!(cache.kept().len(), 2, "and what an undo needs stays");
 }
 
 /// A moment of a restore at which it is killed.
