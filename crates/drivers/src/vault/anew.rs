@@ -2,7 +2,9 @@
 //!
 //! In: their public keys, and the description of the newest backup. Out: a server that is sealed with new keys; for each
 //! person a file with a share that only that person can open; a file with the names of what is gone. The server itself
-//! encrypts: no share and no token is ever in clear here. It never touches a server that is initialised.
+//! encrypts: no share and no token is ever in clear here. Whoever is killed between the server's answer and the last file
+//! has lost them, and the server is still empty: the next attempt says how to begin again. It never touches a server that
+//! is initialised.
 
 use std::{
     fs,
