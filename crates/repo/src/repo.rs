@@ -137,7 +137,7 @@ impl Repo {
     /// Opens a copy of this repository. It has the same master key, so no password is tried.
     ///
     /// # Errors
-    /// `NoRepository`: nothing stands there. `Corrupt`: its configuration is damaged, or of another repository.
+    /// `NoRepository`: nothing stands there. `OtherRepository`: it has another key. `Corrupt`: its configuration is damaged.
     pub fn open_copy(&self, location: &Location) -> Result<Self, RepoError> {
         let copy = Self::at(location, &self.key)?;
         let names = copy.root.top()?;
@@ -145,8 +145,19 @@ impl Repo {
             return Err(RepoError::NoRepository(copy.root.shown()));
         }
         drop(copy.unlocked.set(self.unlocked()?.clone()));
-        copy.read_config()?;
-        Ok(copy)
+        match copy.read_config() {
+            Ok(_) => Ok(copy),
+            // What cannot be read may just not be ours: it has another key, or one of its own behind the same.
+            Err(RepoError::Corrupt { .. })
+                if matches!(
+                    Self::at(location, &self.key)?.read_config(),
+                    Ok(_) | Err(RepoError::WrongKey(_))
+                ) =>
+            {
+                Err(RepoError::OtherRepository(copy.root.shown()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn at(location: &Location, key: &Secret) -> Result<Self, RepoError> {
