@@ -14,13 +14,14 @@ mod files;
 mod unpack;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
 use muster_repo::{RepoError, state::StateId};
-use muster_types::Explain;
+use muster_types::{Explain, backup::BackupId, event::Event};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -28,7 +29,7 @@ pub use self::{
     unpack::{Carried, carried, conflicts, unpack_files, unpack_journal},
 };
 use crate::{
-    EngineError,
+    EngineError, fold,
     lock::{self, Sharing},
     world::World,
 };
@@ -89,6 +90,27 @@ pub fn current(world: &World) -> Result<CarriedFiles, EngineError> {
 /// `State`: one cannot be read.
 pub fn current_files(folder: &Path, files: &[PathBuf]) -> Result<Vec<CarriedFile>, EngineError> {
     files::read_of(folder, files)
+}
+
+/// Returns the backups that the repository must still have: those that this journal's runs have taken and nobody has
+/// forgotten. Another host may prune; its journal, which the repository carries too, says what it forgot.
+///
+/// # Errors
+/// The repository cannot be listed or asked.
+pub fn expected_backups(world: &World, events: &[Event]) -> Result<BTreeSet<BackupId>, EngineError> {
+    let mut expected = fold::expected_backups(events);
+    let there: BTreeSet<BackupId> = world.repo.list()?.backups.into_iter().map(|backup| backup.id).collect();
+    if expected.is_subset(&there) {
+        return Ok(expected);
+    }
+    // A journal that is damaged tells nothing: what it may have forgotten counts as missing.
+    for state in carried(&world.repo)?.0 {
+        let events =
+            state.entries.iter().filter_map(|entry| serde_json::from_str::<Event>(&entry.entry).ok());
+        let forgotten = fold::forgotten(&events.collect::<Vec<_>>());
+        expected.retain(|id| there.contains(id) || !forgotten.contains(id));
+    }
+    Ok(expected)
 }
 
 fn try_store(world: &World) -> Result<(), EngineError> {

@@ -291,6 +291,25 @@ pub fn expected_backups(events: &[Event]) -> BTreeSet<BackupId> {
     expected
 }
 
+/// Returns the ids of backups that runs have forgotten, or were about to.
+pub fn forgotten(events: &[Event]) -> BTreeSet<BackupId> {
+    let mut forgotten = BTreeSet::new();
+    for event in events {
+        match &event.what {
+            What::BackupsForgotten { backups } => forgotten.extend(backups.iter().cloned()),
+            What::RunBegun { plan, .. } => {
+                for step in &plan.steps {
+                    if let Action::Forget { backups } = &step.action {
+                        forgotten.extend(backups.iter().cloned());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    forgotten
+}
+
 /// Returns the copies of the repository that were complete at some time.
 pub fn copies_made(events: &[Event]) -> BTreeSet<String> {
     runs(events)

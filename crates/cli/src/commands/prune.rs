@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_engine::{execute, fold, survey, world::World};
+use muster_engine::{carry, execute, fold, survey, world::World};
 use muster_plan::{
     copy,
     prune::{decide, plan},
@@ -97,8 +97,8 @@ fn thin(global: &Global, args: &PruneArgs, world: &World, copy: &str) -> Result<
         .map(|kept| kept.backup.id.clone())
         .collect();
     if args.dry_run {
-        let expected =
-            Expected { backups: fold::expected_backups(&events).into_iter().collect(), keys: Vec::new() };
+        let backups = carry::expected_backups(world, &events)?.into_iter().collect();
+        let expected = Expected { backups, keys: Vec::new() };
         let stats = world.repo.foresee_thinning(location, &gone, &expected)?;
         let document = json!({"copy": copy, "backups": gone, "would": stats});
         return Ok(Answer::new(format!("{copy} ({location}): {stats}\nnothing was done\n"), document));

@@ -5,7 +5,7 @@ mod journals;
 use std::path::PathBuf;
 
 use muster_drivers::foreign;
-use muster_engine::fold;
+use muster_engine::carry;
 use muster_repo::{Expected, Finding, Repo, VerifyDepth};
 use muster_types::{Kind, backup::BackupId};
 use serde_json::json;
@@ -39,7 +39,7 @@ pub(super) fn run(global: &Global, args: &VerifyArgs) -> Result<Answer, Failure>
     let progress = Progress::new(global.quiet || global.json);
     let depth = depth(args)?;
     let events = world.journal.events()?;
-    let taken = fold::expected_backups(&events);
+    let taken = carry::expected_backups(&world, &events)?;
     // What a copy does not have yet is said by `status`; it is no damage.
     let backups = if args.from.is_some() { Vec::new() } else { taken.iter().cloned().collect() };
     let expected = Expected { backups, keys: Vec::new() };

@@ -8,7 +8,7 @@ use muster_repo::{CopyOptions, Expected};
 use muster_types::backup::BackupId;
 
 use super::{Executor, StepEffect};
-use crate::{EngineError, fold};
+use crate::{EngineError, carry};
 
 impl Executor<'_> {
     pub(super) fn copy_to(&self, copy: &str, options: CopyOptions) -> Result<StepEffect, EngineError> {
@@ -18,8 +18,8 @@ impl Executor<'_> {
 
     pub(super) fn thin_copy(&self, copy: &str, backups: &[BackupId]) -> Result<StepEffect, EngineError> {
         let events = self.world.journal.events()?;
-        let expected =
-            Expected { backups: fold::expected_backups(&events).into_iter().collect(), keys: Vec::new() };
+        let taken = carry::expected_backups(self.world, &events)?;
+        let expected = Expected { backups: taken.into_iter().collect(), keys: Vec::new() };
         let to = self.world.copy(copy)?;
         let stats = self.world.repo.thin_copy(to, backups, &expected, false, self.observer)?;
         Ok(StepEffect { summary: Some(stats.to_string()), events: Vec::new() })
