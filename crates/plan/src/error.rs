@@ -361,7 +361,7 @@ impl Explain for PlanError {
                 format!("choose one yourself: `muster list {component}`, then `--to BACKUP`")
             }
             Self::OtherIdentity { .. } => {
-                "check `--env` and the component's connection; to look at it elsewhere use `--into PATH`"
+                "check `--env` and the component's connection; if only the folder is another one since a recovery, recover into the one where `muster.yaml` stood; to have it elsewhere use `--into PATH`"
                     .into()
             }
             Self::TargetNotEmpty { .. } => {
