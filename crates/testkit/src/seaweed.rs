@@ -30,6 +30,11 @@ pub const SECRET_KEY: &str = "muster-test-secret-key";
 /// Who may only list and read; with [`SECRET_KEY`] too.
 pub const READER_KEY: &str = "muster-test-reader";
 
+/// Who may list, read and write, and after [`Seaweed::guard`] not remove; with [`SECRET_KEY`] too.
+pub const ADDER_KEY: &str = "muster-test-adder";
+/// Who may read and write, but not list; with [`SECRET_KEY`] too.
+pub const BLIND_KEY: &str = "muster-test-blind";
+
 /// It takes two seconds on a machine that has nothing else to do.
 const START: Duration = Duration::from_mins(1);
 /// One server listens on so many ports.
@@ -65,7 +70,9 @@ impl Seaweed {
         };
         let owner = identity(ACCESS_KEY, &["Admin", "Read", "Write", "List", "Tagging"]);
         let reader = identity(READER_KEY, &["Read", "List"]);
-        let config = json!({"identities": [owner, reader]}).to_string();
+        let adder = identity(ADDER_KEY, &["Read", "Write", "List"]);
+        let blind = identity(BLIND_KEY, &["Read", "Write"]);
+        let config = json!({"identities": [owner, reader, adder, blind]}).to_string();
         fs::write(folder.path().join("s3.json"), config).unwrap();
         let mut server = Self { folder, ports: free_ports(), process: None };
         for _ in 0..STARTS_MAX {
@@ -169,7 +176,7 @@ impl Seaweed {
         assert!((200..300).contains(&status), "{name}: {status}");
     }
 
-    /// Sets one of the bucket's own settings, `versioning`, `encryption` or `object-lock`, as its owner does over S3.
+    /// Sets one of the bucket's own settings, `versioning`, `encryption`, `object-lock` or `policy`, as its owner does over S3.
     pub fn set_bucket(&self, setting: &str, document: &str) {
         // The server compares the hash of the content with what was signed, and curl does not send it by itself.
         let hash = format!("x-amz-content-sha256: {:x}", Sha256::digest(document));
@@ -188,6 +195,16 @@ impl Seaweed {
             .output()
             .expect("curl runs");
         assert!(output.status.success(), "{setting}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    /// Takes from [`ADDER_KEY`] the right to remove, as a policy of the bucket does it.
+    pub fn guard(&self) {
+        // The account that the server has by itself, and none.
+        let who = ["000000000000", ""].map(|account| format!("arn:aws:iam::{account}:user/{ADDER_KEY}"));
+        let statement = json!({"Effect": "Deny", "Principal": {"AWS": who}, "Action": ["s3:DeleteObject"],
+            "Resource": format!("arn:aws:s3:::{BUCKET}/*")});
+        let policy = json!({"Version": "2012-10-17", "Statement": [statement]});
+        self.set_bucket("policy", &policy.to_string());
     }
 
     fn try_start(&mut self) -> bool {

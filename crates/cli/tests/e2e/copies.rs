@@ -11,7 +11,7 @@ use std::{
 
 use muster_testkit::{
     Cli, Outcome, Sandbox, Seaweed,
-    seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY},
+    seaweed::{ACCESS_KEY, ADDER_KEY, BUCKET, SECRET_KEY},
     wait_for,
 };
 use serde_json::Value;
@@ -152,6 +152,39 @@ fn a_copy_that_cannot_be_made_leaves_the_backup_and_is_said() {
     let foreseen = platform.well(&["copy", "--dry-run", "--json"]).json();
     assert!(foreseen["copies"][0]["would"]["sent"].as_u64().unwrap() > 2, "{foreseen}");
     assert_eq!(row(&platform.well(&["status", "--json"]))["missing"], 2);
+}
+
+#[test]
+fn another_repository_at_the_place_of_a_copy_is_said_to_be_one_and_left_alone() {
+    let (platform, copy) = with_folder(", rpo: 1h");
+    let other = Platform::new();
+    other.well(&["backup"]);
+    fs::rename(other.sandbox.repository(), &copy).unwrap();
+    platform.run(&["backup"]).assert_exit(3);
+    let stands = row(&platform.well(&["status", "--json"]));
+    assert_eq!(stands["verdict"], "unproven");
+    assert!(stands["reason"].to_string().contains("another repository stands at"), "{stands:#}");
+    fs::rename(&copy, other.sandbox.repository()).unwrap();
+    other.well(&["verify", "--read-data"]);
+}
+
+#[test]
+fn a_copy_is_kept_up_to_date_by_credentials_that_may_not_delete() {
+    let server = Seaweed::new();
+    let mut platform = with_store(&server, ", rpo: 1h");
+    server.guard();
+    platform.cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), platform.sandbox.path())
+        .env("AWS_ACCESS_KEY_ID", ADDER_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    for round in 0..3 {
+        fs::write(platform.sandbox.uploads().join("round"), format!("{round}")).unwrap();
+        platform.well(&["backup"]);
+    }
+    assert!(!server.names("copy/muster/locks").is_empty(), "it may delete");
+    platform.well(&["copy", "--verify"]);
+    assert_eq!(row(&platform.well(&["status", "--json"]))["missing"], 0);
+    platform.well(&["verify", "--from", "offsite", "--read-data"]);
+    platform.well(&["prove", "--from", "offsite"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Duration};
 use muster_testkit::{
     Cli, Outcome, Postgres, Sandbox, Seaweed, assert_trees_equal, free_port,
     postgres::Version,
-    seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY},
+    seaweed::{ACCESS_KEY, ADDER_KEY, BLIND_KEY, BUCKET, SECRET_KEY},
     sqlite, sqlite_with_rows, tree_of_files, wait_for,
 };
 
@@ -217,6 +217,79 @@ fn what_keeps_muster_out_of_the_bucket_is_said_with_what_to_do() {
     assert!(!verified.stdout.contains("no damage"), "{}", verified.stdout);
     remote.server.start();
     hasty.spawn(&["verify"]).wait(Duration::from_mins(1)).assert_exit(0);
+}
+
+/// The platform as seen by somebody with other credentials.
+fn as_user(remote: &Remote, access_key: &str) -> Cli {
+    Cli::with_binary(env!("CARGO_BIN_EXE_muster"), remote.platform.sandbox.path())
+        .env("AWS_ACCESS_KEY_ID", access_key)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+}
+
+// proves: B18
+#[test]
+fn credentials_that_may_not_delete_back_up_prove_and_restore_and_another_host_prunes() {
+    let remote = Remote::new();
+    remote.server.guard();
+    let adder = as_user(&remote, ADDER_KEY);
+    let well = |args: &[&str]| {
+        let outcome = adder.run(args);
+        outcome.assert_exit(0);
+        assert!(!outcome.stderr.contains("error:"), "{}", outcome.stderr);
+    };
+    for _ in 0..3 {
+        well(&["backup"]);
+    }
+    well(&["prove"]);
+    fs::remove_dir_all(remote.platform.sandbox.uploads()).unwrap();
+    well(&["restore", "uploads", "--yes"]);
+    well(&["verify", "--read-data"]);
+    let left = remote.locks();
+    assert!(left.len() >= 5, "what may not be removed stays: {left:?}");
+    for name in &left {
+        let note: serde_json::Value = serde_json::from_slice(&remote.server.get(name)).unwrap();
+        assert_eq!(note["is_over"], true, "{name} is in the way of others: {note}");
+    }
+    let config = remote.platform.sandbox.config_file();
+    let text = fs::read_to_string(&config).unwrap();
+    let keep = "keep: {hourly: 24, daily: 7, weekly: 4, monthly: 12}";
+    fs::write(&config, text.replace(keep, "keep: {last: 1}")).unwrap();
+    let before = remote.backups().len();
+    // Another host, which may, does it at once: nobody's lock is in the way.
+    let other = tempfile::tempdir().unwrap();
+    fs::create_dir_all(other.path().join("data")).unwrap();
+    for name in ["muster.yaml", "muster.key", "data/app.db"] {
+        fs::copy(remote.platform.sandbox.path().join(name), other.path().join(name)).unwrap();
+    }
+    let pruning = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), other.path())
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    pruning.run(&["prune", "--yes"]).assert_exit(0);
+    assert!(remote.backups().len() < before);
+    assert_eq!(remote.locks(), [""; 0]);
+    // What the other has forgotten is no damage here; what nobody has forgotten is.
+    well(&["verify", "--read-data"]);
+    let snapshot = remote.server.names(&format!("{PREFIX}/snapshots")).remove(0);
+    let content = remote.server.get(&snapshot);
+    remote.server.remove(&snapshot);
+    adder.run(&["verify"]).assert_exit(20);
+    remote.server.put(&snapshot, &content);
+    well(&["backup"]);
+    // It cannot prune itself, says why, and loses nothing by trying.
+    let before = remote.backups().len();
+    let refused = adder.run(&["prune", "--yes"]);
+    assert_ne!(refused.code, Some(0));
+    for word in ["cannot remove", "AccessDenied", "needs the right to delete"] {
+        assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
+    }
+    assert_eq!(remote.backups().len(), before);
+    remote.check_with_restic();
+
+    let blind = as_user(&remote, BLIND_KEY).run(&["backup"]);
+    blind.assert_exit(2);
+    for word in ["cannot list s3://", "AccessDenied", "may list, read and write"] {
+        assert!(blind.stderr.contains(word), "{word}: {}", blind.stderr);
+    }
 }
 
 /// A cluster of about `rows` times 2 KB that does not compress, as a component of the platform.

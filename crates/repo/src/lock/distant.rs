@@ -10,7 +10,8 @@
 //!
 //! A process that was stopped for so long that its lock died must not go on as if it held it: before a snapshot is
 //! written and before a pack is removed, [`confirm`] looks whether the lock is still there and young.
-//! No lock is ever renewed that has been taken away. Source: docs/format.md, "Locks".
+//! No lock is ever renewed that has been taken away. Whoever may write but not remove writes into its lock that it is
+//! over: it is in nobody's way from then on, and goes when somebody comes who may remove it. Source: docs/format.md, "Locks".
 
 use std::{
     fs, io,
@@ -58,6 +59,9 @@ struct Note {
     process_begun: u64,
     /// For people, by the clock of the host.
     renewed_at: Timestamp,
+    /// Its run has ended, and might not remove it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_over: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +75,7 @@ enum LockKind {
 pub(crate) struct DistantLock {
     place: Arc<dyn Distant>,
     name: String,
+    kind: LockKind,
     renewer: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -80,9 +85,9 @@ impl DistantLock {
         let kind = if is_exclusive { LockKind::Exclusive } else { LockKind::Shared };
         let id: String = std::iter::repeat_with(|| format!("{:08x}", fastrand::u32(..))).take(4).collect();
         let name = format!("{FOLDER}/{id}");
-        write(&**place, &name, kind)?;
+        write(&**place, &name, kind, false)?;
         // From here on it is removed whatever happens.
-        let mut lock = Self { place: place.clone(), name, renewer: None };
+        let mut lock = Self { place: place.clone(), name, kind, renewer: None };
         lock.refuse_others(kind)?;
         if kind == LockKind::Exclusive {
             thread::sleep(SECOND_LOOK);
@@ -94,21 +99,22 @@ impl DistantLock {
     }
 
     fn refuse_others(&self, kind: LockKind) -> Result<(), RepoError> {
+        let mut may_remove = true;
         for (listed, age) in self.place.ages(FOLDER)? {
             if listed.name == self.name {
                 continue;
             }
-            let note = match self.place.read(&listed.name) {
-                Ok(content) => serde_json::from_slice::<Note>(&content).ok(),
+            let is_old = age.is_some_and(|age| age > DEAD_AFTER);
+            // Whoever may not remove its locks leaves many: of an old one nothing more need be known.
+            let content = if is_old { None } else { Some(self.place.read(&listed.name)) };
+            let note = match content.transpose() {
+                Ok(content) => content.and_then(|content| serde_json::from_slice::<Note>(&content).ok()),
                 Err(Fault::Missing | Fault::Short) => continue,
                 Err(Fault::Failed(error)) => return Err(error),
             };
-            if age.is_some_and(|age| age > DEAD_AFTER) || note.as_ref().is_some_and(Note::is_dead) {
-                log::warn!("the lock {} of a dead process is removed", listed.name);
-                match self.place.remove(&listed.name) {
-                    Err(Fault::Failed(error)) => return Err(error),
-                    _ => continue,
-                }
+            if is_old || note.as_ref().is_some_and(Note::is_dead) {
+                may_remove = may_remove && self.clear(&listed.name)?;
+                continue;
             }
             // A lock that cannot be read may be anything.
             let other = note.as_ref().map_or(LockKind::Exclusive, |note| note.kind);
@@ -120,6 +126,16 @@ impl DistantLock {
             }
         }
         Ok(())
+    }
+
+    /// Removes a dead lock; `false`: who asks may not remove any. It is in nobody's way.
+    fn clear(&self, name: &str) -> Result<bool, RepoError> {
+        log::warn!("the lock {name} of a dead process is removed");
+        match self.place.remove(name) {
+            Err(fault) if is_refused(&fault) => Ok(false),
+            Err(Fault::Failed(error)) => Err(error),
+            _ => Ok(true),
+        }
     }
 
     fn begin_renewal(&self, kind: LockKind) -> Result<(mpsc::Sender<()>, JoinHandle<()>), RepoError> {
@@ -151,7 +167,13 @@ impl Drop for DistantLock {
             drop(stop);
             drop(thread.join());
         }
-        if let Err(Fault::Failed(error)) = self.place.remove_hastily(&self.name) {
+        let left = match self.place.remove_hastily(&self.name) {
+            // Whoever may only add says that it is over.
+            Err(fault) if is_refused(&fault) => write(&*self.place, &self.name, self.kind, true).err(),
+            Err(Fault::Failed(error)) => Some(error),
+            _ => None,
+        };
+        if let Some(error) = left {
             log::warn!("{error}; the lock ends by itself in 30 minutes");
         }
     }
@@ -180,14 +202,19 @@ fn confirm_one(place: &dyn Distant, name: &str) -> Result<(), RepoError> {
 /// Writes a lock anew, unless it was taken away or is so old that it may be at any moment.
 fn renew(place: &dyn Distant, name: &str, kind: LockKind) -> Result<(), RepoError> {
     confirm_one(place, name)?;
-    write(place, name, kind)
+    write(place, name, kind, false)
 }
 
-fn write(place: &dyn Distant, name: &str, kind: LockKind) -> Result<(), RepoError> {
-    let note = Note::of_this_process(kind, now());
+fn write(place: &dyn Distant, name: &str, kind: LockKind, is_over: bool) -> Result<(), RepoError> {
+    let note = Note { is_over, ..Note::of_this_process(kind, now()) };
     let content = serde_json::to_vec(&note)
         .map_err(|error| RepoError::Engine { operation: "write a lock", message: error.to_string() })?;
     place.write(name, &[Bytes::from(content)])
+}
+
+/// Tells whether who asks may not do it, and asking again cannot help.
+fn is_refused(fault: &Fault) -> bool {
+    matches!(fault, Fault::Failed(RepoError::Store { source, .. }) if source.is_refusal())
 }
 
 fn own(place: &dyn Distant) -> std::sync::MutexGuard<'_, Vec<String>> {
@@ -214,11 +241,14 @@ impl Note {
     fn of_this_process(kind: LockKind, renewed_at: Timestamp) -> Self {
         let pid = std::process::id();
         let process_begun = begun(pid).ok().flatten().unwrap_or_default();
-        Self { kind, host: host(), boot: boot(), pid, process_begun, renewed_at }
+        Self { kind, host: host(), boot: boot(), pid, process_begun, renewed_at, is_over: false }
     }
 
-    /// Tells whether it is certain that its process has ended. Only this host's processes can be looked at.
+    /// Tells whether it is certain that its run has ended. Only this host's processes can be looked at.
     fn is_dead(&self) -> bool {
+        if self.is_over {
+            return true;
+        }
         let is_ours = !self.boot.is_empty() && self.host == host() && self.boot == boot();
         is_ours && begun(self.pid).is_ok_and(|begun| begun != Some(self.process_begun))
     }
@@ -271,7 +301,8 @@ mod tests {
         assert!(Note { process_begun: alive.process_begun - 1, ..alive.clone() }.is_dead());
         assert!(!Note { pid: 4_194_305, host: "other".into(), ..alive.clone() }.is_dead());
         assert!(!Note { pid: 4_194_305, boot: "other".into(), ..alive.clone() }.is_dead());
-        assert!(!Note { pid: 4_194_305, boot: String::new(), ..alive }.is_dead());
+        assert!(!Note { pid: 4_194_305, boot: String::new(), ..alive.clone() }.is_dead());
+        assert!(Note { host: "other".into(), is_over: true, ..alive }.is_dead());
     }
 
     #[test]

@@ -195,7 +195,8 @@ impl StoreError {
                  host's address"
             }
             Self::Refused { .. } => {
-                "check `access_key` and `secret_key`, and that they may list, read, write and delete in the bucket"
+                "check `access_key` and `secret_key`, and that they may list, read and write in the bucket; what removes \
+                 something (`muster prune`, `muster key remove`) also needs the right to delete"
             }
             Self::NoBucket(bucket) => {
                 return format!("check `location` and `endpoint`, or make the bucket `{bucket}`");

@@ -7,7 +7,7 @@ use muster_repo::{Credentials, Location, Repo};
 use muster_testkit::{
     Cli, Postgres, Seaweed,
     postgres::{Version, Workload},
-    seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY},
+    seaweed::{ACCESS_KEY, ADDER_KEY, BUCKET, SECRET_KEY},
     wait_for,
 };
 use muster_types::Secret;
@@ -103,6 +103,47 @@ fn nothing_is_lost_when_the_server_the_store_and_the_receiver_end_in_turn() {
     }
     let slot = "select slot_name from pg_replication_slots";
     assert_eq!(streamed.cluster.server.psql("postgres", slot), "muster_wal_sandbox_database");
+}
+
+#[test]
+fn log_is_received_and_replayed_by_whoever_may_not_delete() {
+    let store = Seaweed::new();
+    let builder = Postgres::builder(Version::Fifteen).initdb("--wal-segsize=1");
+    let mut cluster = on_store(builder, &store, 5);
+    store.guard();
+    cluster.platform.cli = Cli::with_binary(env!("CARGO_BIN_EXE_muster"), cluster.platform.sandbox.path())
+        .env("AWS_ACCESS_KEY_ID", ADDER_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    let mut streamed = Streamed::of(cluster);
+    streamed.cluster.platform.back_up();
+    let joined = || {
+        let names = store.names("wal/muster/wal");
+        let whole = |name: &String| {
+            let place = |part: Option<&str>| u64::from_str_radix(part?, 16).ok();
+            let mut parts = name.rsplit('/').next()?.split('-');
+            Some(place(parts.next())?.is_multiple_of(1 << 20) && place(parts.next())?.is_multiple_of(1 << 20))
+        };
+        names.iter().filter_map(whole).filter(|is_whole| *is_whole).count()
+    };
+    // Two pieces of one segment, so that they are joined when it ends; then what was joined cannot be removed.
+    for round in 0..2 {
+        insert(&streamed.cluster.server, round * 10..round * 10 + 2);
+        streamed.catch_up();
+        insert(&streamed.cluster.server, round * 10 + 2..round * 10 + 4);
+        streamed.catch_up();
+        streamed.cluster.server.psql("postgres", "select pg_switch_wal()");
+        streamed.catch_up();
+    }
+    assert!(joined() >= 1, "{:?}", store.names("wal/muster/wal"));
+    streamed.kill();
+    streamed.receive();
+    insert(&streamed.cluster.server, 100..102);
+    streamed.catch_up();
+    assert_eq!(streamed.reach()["outcome"], "passed");
+    let (restored, _) = streamed.restore("latest", &[]);
+    assert_eq!(numbers(&restored).len(), 10);
+    streamed.cluster.well(&["verify", "--read-data"]);
+    assert!(!store.names("wal/muster/locks").is_empty(), "it may delete");
 }
 
 /// For each commit the seconds until a receiver has called it durable.

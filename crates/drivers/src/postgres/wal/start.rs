@@ -133,7 +133,13 @@ fn resume(wal: Wal<'_>, system: &str, line: LineId, end: Lsn) -> Result<Leg, Dri
     let content = wal.read(system, line, from, end).map_err(told)?;
     let names = names.into_iter().filter(|name| name.start >= from && name.end <= end).collect();
     let fork = fork_of(&wal.history(system, line).map_err(told)?);
-    Ok(Leg { line, from, known: Joined { start: from, content, names }, fork, history: None })
+    Ok(Leg {
+        line,
+        from,
+        known: Joined { start: from, content, names, ..Joined::default() },
+        fork,
+        history: None,
+    })
 }
 
 fn fork_of(history: &[u8]) -> Option<Lsn> {

@@ -57,6 +57,8 @@ pub(super) struct Joined {
     pub(super) start: Lsn,
     pub(super) content: Vec<u8>,
     pub(super) names: Vec<PieceName>,
+    /// The pieces of an earlier joining are still there: credentials that may only add cannot remove them.
+    pub(super) stays: bool,
 }
 
 impl Joined {
@@ -128,13 +130,14 @@ impl Writer<'_> {
             && self.joined.start.segment_start(segment) == stretch.start.segment_start(segment)
             && self.joined.content.len() + stretch.content.len() <= JOINED_MAX;
         if !is_next {
-            self.joined = Joined { start: stretch.start, ..Joined::default() };
+            self.joined = Joined { start: stretch.start, stays: self.joined.stays, ..Joined::default() };
         }
         self.joined.content.extend_from_slice(&stretch.content);
         self.joined.names.push(name);
         let is_complete = self.joined.end().0.is_multiple_of(segment);
         let count = self.joined.names.len();
-        if count == 1 || !(is_complete || count >= PIECES_MAX) {
+        // Where nothing can be removed, what is joined is stored twice: once for each segment is enough.
+        if count == 1 || !(is_complete || count >= PIECES_MAX && !self.joined.stays) {
             return;
         }
         let names = &self.joined.names;
@@ -147,9 +150,11 @@ impl Writer<'_> {
         };
         match self.wal.write(self.system, stretch.line, &piece) {
             Ok(whole) => {
-                if let Err(error) = self.wal.remove(self.system, stretch.line, names) {
+                let removed = self.wal.remove(self.system, stretch.line, names);
+                if let Err(error) = &removed {
                     log::debug!("pieces that were joined could not be removed: {error}");
                 }
+                self.joined.stays = removed.is_err();
                 self.joined.names = vec![whole];
             }
             Err(error) => log::debug!("pieces could not be joined: {error}"),
