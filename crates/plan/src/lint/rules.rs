@@ -171,7 +171,11 @@ fn is_scratch(name: &str) -> bool {
         "check",
         "recovered",
     ];
-    has_token(name, &WORDS)
+    // `app_new` and `new`; `news` is none.
+    let is_new = |name: &str| {
+        name.split(|one: char| !one.is_alphanumeric()).any(|token| token.eq_ignore_ascii_case("new"))
+    };
+    has_token(name, &WORDS) || is_new(name)
 }
 
 /// Whether a part of a name begins with one of some words: `app_restored` has `restore`, `latest` has no `test`.

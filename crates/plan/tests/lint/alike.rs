@@ -97,6 +97,19 @@ const RIGHT: &[&str] = &[
     "exec 9>/run/lock/backup && flock -n 9 || exit 0",
     "pytest tests/unit -q",
     "(crontab -l; echo '0 2 * * * /opt/backup.sh') | crontab -",
+    "cat <<'EOF' > /etc/cron.d/backup\n0 2 * * * root /opt/backup.sh\nEOF",
+    "psql --set=ON_ERROR_STOP=1 app_new < a.sql",
+    "systemctl stop app\npg_restore -d app_new a.dump",
+    "pg_dump -s app > schema.sql",
+    "git checkout main && docker compose build && docker compose up -d",
+    "docker compose -p scratch down -v",
+    "docker compose -f docker-compose.test.yml down -v",
+    "docker compose stop db\ndocker run --rm -v app_pgdata:/d -v /b:/b alpine tar czf /b/pg.tgz /d",
+    "docker exec -i db sh -c 'psql -v ON_ERROR_STOP=1 -U a a_new' < a.sql",
+    "kubectl -n a scale sts pg --replicas=0\nkubectl -n a scale sts pg --replicas=\"$n\"\nkubectl -n a exec pg-0 -- psql -c 'select 1'",
+    "psql -d app_scratch -c 'DROP SCHEMA public CASCADE'\npsql -v ON_ERROR_STOP=1 -d app_scratch -f a.sql",
+    "find /var/lib/postgresql/wal_archive -name '*.gz' -mtime +7 -delete",
+    "zfs destroy tank/pg@old",
 ];
 
 /// Each breaks the rule beside it.
@@ -166,6 +179,37 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("touch /srv/pg/recovery.conf", "recovery-conf"),
     ("bash -c 'docker-compose up -d'", "docker-compose-v1"),
+    ("sudo -iu postgres pg_restore --target-time=now -d x a.dump", "pg-restore-target-time"),
+    ("/etc/init.d/postgresql stop\npg_restore -d app a.dump", "pg-restore-into-stopped-server"),
+    (
+        "kubectl -n x scale statefulset/postgres --replicas=0\nkubectl -n x exec postgres-0 -- psql -c 'select 1'",
+        "pg-restore-into-stopped-server",
+    ),
+    ("docker exec -i db bash -c 'psql -U a a' < a.sql", "psql-without-on-error-stop"),
+    ("sudo sh -c 'psql app' < a.sql", "psql-without-on-error-stop"),
+    ("docker volume ls -q | xargs docker volume rm", "volume-removed-before-backup-proven"),
+    ("find /var/lib/postgresql/data -mindepth 1 -delete", "volume-removed-before-backup-proven"),
+    ("zfs destroy -r tank/pgdata", "volume-removed-before-backup-proven"),
+    ("repmgr standby promote", "promote-without-fence"),
+    ("pg_dump app | tee /backups/app.sql", "redirect-leaves-empty-backup"),
+    ("git checkout HEAD~1\ndocker buildx build -t api .", "rollback-by-rebuild"),
+    ("git switch --detach v1\ndocker compose up --build -d", "rollback-by-rebuild"),
+    (
+        "kubectl -n a scale deploy api --replicas 0\nkubectl -n a scale deploy api --replicas 3",
+        "replicas-constant",
+    ),
+    ("docker run --rm -v pgdata:/d -v /b:/b alpine tar czf /b/pg.tgz /d", "live-data-copied"),
+    (
+        "psql <<EOF\nDROP DATABASE IF EXISTS app;\nCREATE DATABASE app;\nEOF\npsql app < a.sql",
+        "database-dropped-before-restore",
+    ),
+    (
+        "docker exec db psql -U a -c 'DROP SCHEMA public CASCADE'\npsql app < a.sql",
+        "database-dropped-before-restore",
+    ),
+    ("curl -H 'Authorization: Bearer abcdef' https://a/x", "password-in-argv"),
+    ("vault operator unseal abcdef", "password-in-argv"),
+    ("redis-cli -u redis://:pw@host:6379 ping", "password-in-argv"),
 ];
 
 #[test]

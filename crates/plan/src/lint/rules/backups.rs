@@ -64,7 +64,9 @@ pub(super) const RULES: &[Rule] = &[
 /// Whether a command writes a dump to its standard output.
 fn dumps(call: &Call) -> bool {
     match call.program() {
-        "pg_dump" | "pg_dumpall" => !call.has(&["-f", "--file", "--version", "--help"]),
+        "pg_dump" | "pg_dumpall" => {
+            !call.has(&["-f", "--file", "--version", "--help", "-s", "--schema-only"])
+        }
         "mysqldump" | "mariadb-dump" => !call.has(&["-r", "--result-file"]),
         "mongodump" => {
             call.has(&["--archive"]) && call.option(&["--archive"]).is_none_or(|value| !value.contains('/'))
@@ -81,6 +83,9 @@ fn dumps(call: &Call) -> bool {
 /// The file to which a pipeline writes at its end.
 fn file_of<'s>(shell: &'s Shell, call: &Call) -> Option<(&'s Call, &'s Word)> {
     shell.script.pipeline(call.pipeline).filter(|one| one.stage + 1 == one.stages).find_map(|last| {
+        if last.program() == "tee" && !last.has(&["-a", "--append"]) {
+            return last.plain(&[]).first().map(|file| (last, *file));
+        }
         let redirect = last
             .redirects
             .iter()
@@ -283,6 +288,7 @@ fn live_copy(reading: &Reading, report: &mut Report) {
                     .map(|word| word.text.clone())
                     .find(|text| LIVE.iter().any(|live| text.starts_with(live)))
             }
+            "docker" | "podman" if call.has_word("run") => mounted(call),
             _ => None,
         };
         let Some(source) = source else { continue };
@@ -296,11 +302,36 @@ fn live_copy(reading: &Reading, report: &mut Report) {
         let stopped = reading
             .calls_in(reading.scope(shell.section))
             .any(|(_, other)| is_after(call, other) && stops(other));
-        let is_whole = call.program() == "tar" || call.has(&["-r", "-R", "-a", "--recursive", "--archive"]);
+        let is_whole = matches!(call.program(), "tar" | "docker" | "podman")
+            || call.has(&["-r", "-R", "-a", "--recursive", "--archive"]);
         if is_live && is_whole && !stopped {
             report.call(call);
         }
     }
+}
+
+/// The data folder of a server whose volume is packed by `docker run … tar -c`.
+fn mounted(call: &Call) -> Option<String> {
+    let line = call.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+    let packs = ["tar c", "tar -c", "tar zc", "tar -zc"].iter().any(|word| line.contains(word));
+    let volume = call.options(&["-v", "--volume"]).into_iter().find_map(|mount| {
+        let (name, _) = mount.split_once(':')?;
+        let is_server = name.split(['_', '-', '.']).any(|part| {
+            matches!(
+                part,
+                "pg" | "pgdata"
+                    | "postgres"
+                    | "postgresql"
+                    | "mysql"
+                    | "mariadb"
+                    | "mongo"
+                    | "mongodb"
+                    | "etcd"
+            )
+        });
+        (is_server && !name.contains('/')).then_some(name)
+    });
+    volume.filter(|_| packs).map(|_| LIVE.first().copied().unwrap_or_default().to_owned())
 }
 
 /// Whether a command stops a server or makes it hold still.

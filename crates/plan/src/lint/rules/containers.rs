@@ -161,18 +161,32 @@ fn rebuild(reading: &Reading, report: &mut Report) {
                 && call.plain(&["-C"]).first().is_some_and(|verb| {
                     matches!(verb.text.as_str(), "checkout" | "reset" | "revert" | "switch")
                 })
+                && !goes_to_a_branch(call)
         });
         let Some(back) = back else { continue };
         let build = shell.script.calls.iter().find(|call| {
             let builds = compose(call)
                 .is_some_and(|(verb, _)| verb == "build" || (verb == "up" && call.has(&["--build"])))
-                || docker(call).is_some_and(|(verb, _)| verb == "build" || verb == "image build");
+                || docker(call).is_some_and(|(verb, names)| {
+                    matches!(verb.as_str(), "build" | "image build")
+                        || (verb == "buildx" && names.first().is_some_and(|name| name == "build"))
+                });
             builds && is_after(call, back)
         });
         if let Some(build) = build {
             report.call(build);
         }
     }
+}
+
+/// Whether `git` only changes to the line of development: what is built then is new, and no way back.
+fn goes_to_a_branch(call: &Call) -> bool {
+    const BRANCHES: [&str; 6] = ["main", "master", "develop", "trunk", "production", "release"];
+    let plain = call.plain(&["-C"]);
+    let target = plain.get(1).map(|word| word.text.as_str());
+    plain.first().is_some_and(|verb| matches!(verb.text.as_str(), "checkout" | "switch"))
+        && (target.is_some_and(|name| BRANCHES.contains(&name.trim_start_matches("origin/")))
+            || call.has(&["-b", "-c"]))
 }
 
 fn empty_list(reading: &Reading, report: &mut Report) {

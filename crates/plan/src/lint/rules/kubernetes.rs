@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-const VALUED: [&str; 14] = [
+const VALUED: [&str; 22] = [
     "-n",
     "--namespace",
     "--context",
@@ -69,6 +69,14 @@ const VALUED: [&str; 14] = [
     "--filename",
     "--field-selector",
     "--cluster",
+    "--replicas",
+    "--current-replicas",
+    "--timeout",
+    "--for",
+    "-p",
+    "--patch",
+    "--type",
+    "--grace-period",
 ];
 
 /// The words of a kubectl command that are no options.

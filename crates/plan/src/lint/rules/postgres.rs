@@ -145,6 +145,14 @@ fn stops(call: &Call) -> Option<Stopped> {
             Some(Stopped::Local)
         }
         "pg_ctl" | "pg_ctlcluster" if names.iter().any(|name| name == "stop") => Some(Stopped::Local),
+        // `/etc/init.d/postgresql stop`
+        name if name.starts_with("postgres") && names.iter().any(|name| name == "stop") => {
+            Some(Stopped::Local)
+        }
+        "kubectl" | "oc" if scales(call, |count| count == 0) => {
+            let workload = names.iter().find(|name| name.contains("postgres") || name.contains("pg"))?;
+            Some(Stopped::Container(workload.rsplit('/').next().unwrap_or(workload).to_owned()))
+        }
         "docker" | "podman" | "docker-compose"
             if names.iter().any(|name| name == "stop" || name == "down") =>
         {
@@ -156,7 +164,16 @@ fn stops(call: &Call) -> Option<Stopped> {
     }
 }
 
+/// Whether a command sets a number of replicas that fits.
+fn scales(call: &Call, fits: impl Fn(u32) -> bool) -> bool {
+    call.has_word("scale")
+        && call.option(&["--replicas"]).is_some_and(|count| count.parse().map_or_else(|_| fits(1), &fits))
+}
+
 fn starts(call: &Call) -> bool {
+    if matches!(call.program(), "kubectl" | "oc") {
+        return scales(call, |count| count > 0);
+    }
     let starts = |word: &str| matches!(word, "start" | "restart" | "up" | "run");
     matches!(
         call.program(),
@@ -169,6 +186,7 @@ fn starts(call: &Call) -> bool {
             | "podman"
             | "rc-service"
             | "postgres"
+            | "postgresql"
     ) && (call.program() == "postgres" || call.arguments().iter().any(|word| starts(&word.text)))
 }
 
@@ -380,9 +398,14 @@ fn dropped(reading: &Reading, report: &mut Report) {
             };
             let restores = shell.script.calls.iter().any(|other| {
                 is_after(other, call)
-                    && (matches!(other.program(), "pg_restore" | "createdb") || other.says("create database"))
+                    && (matches!(other.program(), "pg_restore" | "createdb")
+                        || other.says("create database")
+                        || (other.program() == "psql" && reads_a_dump(shell, other)))
             });
+            let names_scratch =
+                call.option(&["-d", "--dbname"]).is_some_and(|name| is_scratch(&shell.resolved(name)));
             if restores
+                && !names_scratch
                 && !is_made_here(shell, call, &name)
                 && !shell.script.calls.iter().any(|other| is_saved(&other))
             {
@@ -392,7 +415,14 @@ fn dropped(reading: &Reading, report: &mut Report) {
     }
 }
 
-/// The database that `DROP DATABASE` names.
+/// Whether `psql` is given a file or the output of what unpacks one.
+fn reads_a_dump(shell: &Shell, call: &Call) -> bool {
+    call.has(&["-f", "--file"])
+        || call.redirects.iter().any(|one| one.kind == RedirectKind::Read)
+        || shell.script.writers(call).any(|one| READERS.contains(&one.program()))
+}
+
+/// The database or schema that `DROP DATABASE` or `DROP SCHEMA` names.
 fn dropped_name(call: &Call) -> Option<String> {
     let texts = call
         .words
@@ -401,8 +431,11 @@ fn dropped_name(call: &Call) -> Option<String> {
         .chain(call.redirects.iter().map(|one| one.target.text.as_str()));
     for text in texts {
         let lower = text.to_ascii_lowercase();
-        let Some(at) = lower.find("drop database") else { continue };
-        let rest = text.get(at + "drop database".len()..).unwrap_or_default();
+        let found = ["drop database", "drop schema"]
+            .iter()
+            .find_map(|verb| lower.find(verb).map(|at| at + verb.len()));
+        let Some(at) = found else { continue };
+        let rest = text.get(at..).unwrap_or_default();
         let mut words = rest
             .split_whitespace()
             .filter(|word| !matches!(word.to_ascii_lowercase().as_str(), "if" | "exists"));

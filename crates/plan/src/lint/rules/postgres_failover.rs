@@ -26,6 +26,7 @@ pub(super) const RULES: &[Rule] = &[
 fn promotes(call: &Call) -> bool {
     let has = |text: &str| call.arguments().iter().any(|word| word.text == text);
     matches!(call.program(), "pg_ctl" | "pg_ctlcluster") && has("promote")
+        || (call.program() == "repmgr" && has("standby") && has("promote"))
         || (call.program() == "psql" && call.says("pg_promote("))
         || (call.program() == "touch" && call.says("promote") && call.says("trigger"))
 }

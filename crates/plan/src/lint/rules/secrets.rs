@@ -40,9 +40,23 @@ fn argv(reading: &Reading, report: &mut Report) {
             "mongosh" | "mongo" | "mongodump" | "mongorestore" => given(&["-p", "--password"]),
             "sshpass" => given(&["-p"]),
             "docker" | "podman" => call.has_word("login") && given(&["-p", "--password"]),
-            "curl" => call
-                .option(&["-u", "--user"])
-                .is_some_and(|value| value.contains(':') && !value.ends_with(':')),
+            "curl" => {
+                let header = |value: &&str| {
+                    let value = value.to_ascii_lowercase();
+                    ["authorization:", "x-api-key:", "x-vault-token:"]
+                        .iter()
+                        .any(|name| value.starts_with(name))
+                };
+                call.option(&["-u", "--user"])
+                    .is_some_and(|value| value.contains(':') && !value.ends_with(':'))
+                    || call.options(&["-H", "--header"]).iter().any(header)
+            }
+            "vault" | "bao" => {
+                let plain = call.plain(&["-address", "-namespace", "-method", "-path"]);
+                let words: Vec<&str> = plain.iter().map(|word| word.text.as_str()).collect();
+                matches!(words.as_slice(), ["login", token] if !token.contains('=') && *token != "-")
+                    || matches!(words.as_slice(), ["operator", "unseal", key] if *key != "-")
+            }
             "openssl" => call.words.iter().any(|word| word.text.starts_with("pass:")),
             "kubectl" | "oc" => {
                 call.options(&["--from-literal"]).iter().any(|value| value.contains('='))
@@ -61,7 +75,8 @@ fn has_password(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let authority = rest.split(['/', '?', ' ']).next().unwrap_or_default();
     authority.rsplit_once('@').is_some_and(|(user, _)| {
-        user.split_once(':').is_some_and(|(name, password)| !name.is_empty() && !password.is_empty())
+        // Redis knows passwords without a name: `redis://:secret@host`.
+        user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
     })
 }
 

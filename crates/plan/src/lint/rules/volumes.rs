@@ -51,20 +51,17 @@ const DISPOSABLE: [&str; 6] = [
 fn removes(call: &Call) -> Option<Vec<String>> {
     if let Some((verb, names)) = docker(call) {
         return match verb.as_str() {
+            // `… | xargs docker volume rm` names none: it is all that the list holds.
+            "volume rm" if names.is_empty() => Some(vec![String::new()]),
             "volume rm" => Some(names),
             "volume prune" if call.has(&["-a", "--all"]) => Some(vec![String::new()]),
             "system prune" if call.has(&["--volumes"]) => Some(vec![String::new()]),
-            "compose"
-                if compose(call).is_some_and(|(verb, _)| verb == "down")
-                    && call.has(&["-v", "--volumes"]) =>
-            {
-                Some(vec![String::new()])
-            }
+            "compose" => project(call),
             _ => None,
         };
     }
-    if compose(call).is_some_and(|(verb, _)| verb == "down") && call.has(&["-v", "--volumes"]) {
-        return Some(vec![String::new()]);
+    if let Some(names) = project(call) {
+        return Some(names);
     }
     if call.program() == "kubectl" && call.has_word("delete") {
         let plain: Vec<&str> = call
@@ -78,7 +75,19 @@ fn removes(call: &Call) -> Option<Vec<String>> {
             .contains(&kind)
             .then(|| vec![name.to_owned()]);
     }
-    if call.program() == "rm" && call.has(&["-r", "-R", "--recursive"]) {
+    if call.program() == "zfs" && call.has_word("destroy") {
+        return Some(
+            call.plain(&[])
+                .iter()
+                .skip(1)
+                .map(|word| word.text.clone())
+                .filter(|name| !name.contains('@'))
+                .collect(),
+        )
+        .filter(|names: &Vec<String>| !names.is_empty());
+    }
+    let is_find = call.program() == "find" && call.has_word("-delete") && !call.has(&["-mtime", "-mmin"]);
+    if is_find || (call.program() == "rm" && call.has(&["-r", "-R", "--recursive"])) {
         let stores = [
             "/var/lib/postgresql",
             "/var/lib/mysql",
@@ -92,11 +101,23 @@ fn removes(call: &Call) -> Option<Vec<String>> {
             .plain(&[])
             .iter()
             .map(|word| word.text.clone())
+            .filter(|text| !(is_find && text.contains('*')))
             .filter(|text| stores.iter().any(|store| text.contains(store)))
             .collect();
         return (!names.is_empty()).then_some(names);
     }
     None
+}
+
+/// The projects or files of Compose that lose their volumes by `down -v`; an empty name where none is given.
+fn project(call: &Call) -> Option<Vec<String>> {
+    if compose(call).is_none_or(|(verb, _)| verb != "down") || !call.has(&["-v", "--volumes"]) {
+        return None;
+    }
+    let named = call.options(&["-p", "--project-name", "-f", "--file"]);
+    let scratch: Vec<String> =
+        named.iter().filter(|name| is_scratch(name)).map(|name| (*name).to_owned()).collect();
+    Some(if scratch.is_empty() { vec![String::new()] } else { scratch })
 }
 
 fn removed(reading: &Reading, report: &mut Report) {

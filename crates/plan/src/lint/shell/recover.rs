@@ -143,10 +143,18 @@ fn mark_placeholders(line: &str) -> String {
     marked.into_iter().collect()
 }
 
-/// Takes lines of a crontab out.
+/// Takes lines of a crontab out; those in a here-document are what a command is given, and stay.
 fn take_crons(lines: &mut [String], origin: Origin) -> Vec<CronLine> {
     let mut crons = Vec::new();
+    let mut document: Option<String> = None;
     for (number, line) in lines.iter_mut().enumerate() {
+        if let Some(end) = &document {
+            if line.trim() == end {
+                document = None;
+            }
+            continue;
+        }
+        document = here_document(line);
         if let Some((schedule, command, at)) = cron_line(line) {
             let column = origin.indent + at + 1;
             crons.push(CronLine { schedule, command, line: origin.line + number, column });
@@ -154,6 +162,18 @@ fn take_crons(lines: &mut [String], origin: Origin) -> Vec<CronLine> {
         }
     }
     crons
+}
+
+/// The word that ends the here-document which a line begins: `EOF` of `cat <<'EOF' > file`.
+fn here_document(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("<<").filter(|(_, rest)| !rest.starts_with('<'))?;
+    let rest = rest.trim_start_matches('-').trim_start();
+    let end: String = rest
+        .trim_start_matches(['\'', '"', '\\'])
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    end.starts_with(|c: char| c.is_alphabetic() || c == '_').then_some(end)
 }
 
 /// Splits a line of a crontab into schedule and command, and tells at which character the schedule begins.

@@ -263,7 +263,15 @@ impl Walker {
                     let lead = usize::from(word.is_quoted);
                     let frame =
                         Frame { line: word.line, lead: word.column - 1 + lead, indent: self.frame.indent };
+                    let first = self.script.calls.len();
                     self.nested(&text, frame, Some(seat));
+                    // What the wrapper reads, the first command of its text reads.
+                    let reads = redirects
+                        .iter()
+                        .filter(|one| matches!(one.kind, RedirectKind::Read | RedirectKind::Text));
+                    if let Some(call) = self.script.calls.get_mut(first) {
+                        call.redirects.extend(reads.cloned());
+                    }
                 }
                 self.wrappers.truncate(outer);
                 return;

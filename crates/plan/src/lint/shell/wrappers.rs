@@ -53,8 +53,10 @@ pub(super) fn layer(words: &[Word]) -> Option<Layer> {
     let program = name.rsplit('/').next().unwrap_or(name);
     match program {
         "sudo" | "doas" => {
-            let user = value(words, &["-u", "--user"]).unwrap_or("root").to_owned();
-            let at = skip(words, 1, &["-u", "--user", "-g", "--group", "-h", "-p", "-C", "-D"])?;
+            let users = ["-u", "--user", "-iu", "-Hu", "-Eu", "-nu", "-EHu", "-HEu"];
+            let user = value(words, &users).unwrap_or("root").to_owned();
+            let valued = ["-g", "--group", "-h", "-p", "-C", "-D"];
+            let at = skip(words, 1, &[users.as_slice(), valued.as_slice()].concat())?;
             hidden(words, Wrapper::User(user), variables(words, at)?)
         }
         "env" => {
