@@ -2,7 +2,8 @@
 //!
 //! The text of any document comes in ([`read`]); a [`Document`] leaves. Each block carries the lines on which it stands,
 //! so that whatever is said of it later can be checked against the file. Windows line ends and a byte order mark are
-//! taken out; the number of lines does not change by that.
+//! taken out, and other ways to write headings, lists and tables are said as Markdown (`dialects`, `html`); the number of
+//! lines does not change by that.
 //!
 //! It never judges what the words mean and never drops a block: what is unknown is a paragraph or a fence of kind
 //! `unknown`. There is no recursion over the input, so depth costs nothing.
@@ -10,7 +11,9 @@
 //! Read next: `read` for how the tree is made, [`classify`] for what a fence holds.
 
 pub mod classify;
+mod dialects;
 mod fence;
+mod html;
 mod inline;
 mod read;
 pub mod statement;

@@ -18,6 +18,7 @@ mod placeholders;
 mod scenarios;
 mod steps;
 mod table;
+mod tongue;
 mod topic;
 mod words;
 
@@ -419,6 +420,7 @@ impl<'a> Reader<'a> {
                 }
                 let what = match &block.kind {
                     BlockKind::Rule => continue,
+                    BlockKind::Html(html) if is_without_words(html) => continue,
                     BlockKind::Paragraph(_) => "paragraph".to_owned(),
                     BlockKind::Item(_) => "list".to_owned(),
                     BlockKind::Table(_) => "table".to_owned(),
@@ -449,6 +451,12 @@ impl<'a> Reader<'a> {
         self.found.unrecognised.sort_by_key(|one| one.line);
         self.found
     }
+}
+
+/// Whether HTML says nothing by itself: `</details>`, `<br>`.
+fn is_without_words(html: &str) -> bool {
+    let words: String = html.split('<').filter_map(|tag| tag.split_once('>')).map(|(_, rest)| rest).collect();
+    words.trim().is_empty() && html.trim_start().starts_with('<') && !html.contains("<img")
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Recovery documents in four more layouts, written for this test: tables for everything, underlined headings with nested
-//! lists, a single runbook with front matter, and prose.
+//! Recovery documents in more layouts, written for this test: tables for everything, underlined headings with nested
+//! lists, a single runbook with front matter, prose, German, reStructuredText, AsciiDoc, and HTML with folded parts.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "a test")]
 
 use muster_plan::{
@@ -207,12 +207,155 @@ fn prose_is_recognised_where_it_says_what_it_promises() {
 }
 
 #[test]
+fn a_document_in_german_is_recognised() {
+    let found = recognised(include_str!("documents/german.md"));
+    assert_eq!(
+        objectives(&found),
+        [("Auftragsdatenbank", Some(2 * HOUR), Some(900)), ("Archiv", Some(DAY), Some(DAY))]
+    );
+    assert_eq!(
+        titles(&found),
+        [(Some("3.1"), "Datenbank ausgefallen", 23), (Some("3.2"), "Rechenzentrum verloren", 44)]
+    );
+    let [first, second] = &found.scenarios[..] else { panic!("two") };
+    assert_eq!((first.symptoms.len(), first.prerequisites.len(), first.is_verified), (1, 1, true));
+    assert_eq!(first.expected.map(|range| range.max_seconds), Some(1800));
+    assert_eq!(
+        steps(first),
+        [
+            (33, StepKind::Command, Class::Idempotent),
+            (35, StepKind::Decision, Class::Observe),
+            (39, StepKind::Check, Class::Observe)
+        ]
+    );
+    assert_eq!(first.steps[1].refers_to.as_deref(), Some("Szenario 3.2"));
+    assert_eq!(
+        steps(second),
+        [
+            (48, StepKind::Manual, Class::Unknown),
+            (49, StepKind::Manual, Class::Destructive),
+            (50, StepKind::Check, Class::Observe)
+        ]
+    );
+    let contacts: Vec<_> =
+        found.contacts.iter().map(|one| (one.title(), one.phone.as_deref(), one.empty.len())).collect();
+    assert_eq!(contacts, [("Bereitschaft", Some("+49 30 555 1234"), 0), ("Leitung", None, 2)]);
+    let escalation: Vec<_> =
+        found.escalation.iter().map(|one| (one.after_seconds, one.who.as_str())).collect();
+    assert_eq!(escalation, [(900, "Teamleitung"), (HOUR, "Gesch\u{e4}ftsf\u{fc}hrung")]);
+    let drills: Vec<_> = found.drills.iter().map(|one| one.frequency.as_deref()).collect();
+    assert_eq!(drills, [Some("monthly"), Some("yearly")]);
+    let backups: Vec<_> =
+        found.backups.iter().map(|one| (one.every_seconds, one.retention_seconds)).collect();
+    assert_eq!(backups, [(Some(DAY), Some(30 * DAY)), (Some(6 * HOUR), Some(14 * DAY))]);
+    assert_eq!(found.review.owner.as_deref(), Some("Team Betrieb"));
+    assert_eq!(found.review.next_review.as_deref(), Some("2027-05-04"));
+    assert_eq!(found.unrecognised, []);
+}
+
+#[test]
+fn drawn_tables_and_underlined_numbers_are_recognised() {
+    let found = recognised(include_str!("documents/drawn.rst"));
+    assert_eq!(objectives(&found), [("Database", Some(HOUR), Some(300)), ("Web", Some(1800), None)]);
+    assert_eq!(found.objectives[1].line, 13);
+    assert_eq!(
+        titles(&found),
+        [(Some("2.1"), "Loss of the primary", 19), (Some("2.2"), "Loss of the cache", 32)]
+    );
+    let first = &found.scenarios[0];
+    assert_eq!(first.symptoms, ["alert DatabaseDown"]);
+    let shown: Vec<_> = first
+        .steps
+        .iter()
+        .map(|one| (one.line, one.part, one.under.as_ref().unwrap().title.as_str()))
+        .collect();
+    assert_eq!(
+        shown,
+        [(26, "verification", "Check that the primary is down"), (30, "recovery", "Promote the standby")]
+    );
+    assert_eq!(steps(&found.scenarios[1]), [(39, StepKind::Command, Class::Idempotent)]);
+    assert_eq!(found.contacts[0].email.as_deref(), Some("ann@plan.example"));
+}
+
+#[test]
+fn asciidoc_is_recognised_with_the_lines_of_the_file() {
+    let found = recognised(include_str!("documents/handbook.adoc"));
+    assert_eq!(objectives(&found), [("Database", Some(HOUR), Some(900)), ("Cache", Some(600), Some(0))]);
+    assert_eq!(found.objectives.iter().map(|one| one.line).collect::<Vec<_>>(), [10, 14]);
+    assert_eq!(titles(&found), [(Some("1"), "Database failure", 17), (Some("2"), "Cache failure", 36)]);
+    assert_eq!(found.scenarios[0].symptoms, ["login fails"]);
+    assert_eq!(
+        steps(&found.scenarios[0]),
+        [
+            (23, StepKind::Manual, Class::Unknown),
+            (27, StepKind::Command, Class::Idempotent),
+            (29, StepKind::Manual, Class::Destructive),
+            (33, StepKind::Command, Class::Destructive)
+        ]
+    );
+    // What is quoted is the file.
+    assert_eq!(found.unrecognised.iter().map(|one| one.text.as_str()).collect::<Vec<_>>(), [":author: SRE"]);
+}
+
+#[test]
+fn html_folded_parts_and_bare_sentences_are_recognised() {
+    let found = recognised(include_str!("documents/folded.md"));
+    assert_eq!(
+        objectives(&found),
+        [("platform", Some(4 * HOUR), Some(HOUR)), ("Billing", Some(1800), Some(300))]
+    );
+    assert_eq!(titles(&found), [(None, "Database down", 20), (None, "Disk full", 41)]);
+    let first = &found.scenarios[0];
+    assert_eq!(first.symptoms.len(), 1);
+    let shown: Vec<_> = first
+        .steps
+        .iter()
+        .map(|one| (one.line, one.kind, one.under.as_ref().map(|under| under.title.as_str())))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (27, StepKind::Check, Some("Look at the server")),
+            (30, StepKind::Manual, None),
+            (35, StepKind::Command, Some("Then start it"))
+        ]
+    );
+    let contacts: Vec<_> =
+        found.contacts.iter().map(|one| (one.title(), one.name.as_deref(), one.phone.as_deref())).collect();
+    assert_eq!(contacts, [("Primary", Some("Jane Doe"), Some("+1 555 123 4567")), ("Backup", None, None)]);
+    let drills: Vec<_> =
+        found.drills.iter().map(|one| (one.title.as_str(), one.frequency.as_deref())).collect();
+    assert_eq!(
+        drills,
+        [
+            ("Restore the database", Some("quarterly")),
+            ("We restore everything on the first Tuesday of each month", Some("monthly"))
+        ]
+    );
+    assert_eq!(found.unrecognised, []);
+}
+
+#[test]
+fn a_first_heading_beside_others_like_it_is_a_scenario_and_labels_need_no_mark() {
+    let text = "\u{feff}# Cache outage\r\n\r\nSeverity: SEV2\r\n\r\nPrereqs\r\n- kubectl\r\n\r\nSteps\r\n1) Restart: `kubectl rollout restart sts/cache -n a`\r\n\r\n# Database outage\r\n\r\nSteps\r\n1) `kubectl get pods -n db`\r\n";
+    let found = recognised(text);
+    assert_eq!(titles(&found), [(None, "Cache outage", 1), (None, "Database outage", 11)]);
+    assert_eq!(found.scenarios[0].prerequisites, ["kubectl"]);
+    assert_eq!(steps(&found.scenarios[0]), [(9, StepKind::Command, Class::Idempotent)]);
+    assert_eq!(found.unrecognised, []);
+}
+
+#[test]
 fn every_draft_of_these_documents_loads() {
     for text in [
         include_str!("documents/tables.md"),
         include_str!("documents/setext.md"),
         include_str!("documents/single.md"),
         include_str!("documents/prose.md"),
+        include_str!("documents/german.md"),
+        include_str!("documents/drawn.rst"),
+        include_str!("documents/handbook.adoc"),
+        include_str!("documents/folded.md"),
     ] {
         for file in import::draft(&recognised(text), "document.md", "platform") {
             if file.path.starts_with("runbooks/") {

@@ -8,7 +8,9 @@ use std::ops::Range;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
 use super::{
-    Block, BlockKind, Document, Fence, FrontMatter, Item, Lines, Row, Section, Table, Text, inline::Gather,
+    Block, BlockKind, Document, Fence, FrontMatter, Item, Lines, Row, Section, Table, Text, dialects,
+    html::{self, Piece},
+    inline::Gather,
 };
 
 /// A document is written by hand; what is larger is something else.
@@ -64,12 +66,13 @@ pub fn read(bytes: &[u8]) -> Result<Document, DocumentError> {
     if lines > LINES_MAX {
         return Err(DocumentError::TooLong { lines });
     }
-    let mut reader = Reader::new(&text);
+    let said = dialects::to_markdown(&text);
+    let mut reader = Reader::new(&said, &text);
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
-    for (event, range) in Parser::new_ext(&text, options).into_offset_iter() {
+    for (event, range) in Parser::new_ext(&said, options).into_offset_iter() {
         reader.event(event, range);
     }
     Ok(reader.finish())
@@ -105,14 +108,17 @@ struct Reader<'a> {
     is_header: bool,
     code: Option<(String, String)>,
     html: Option<String>,
+    /// The level of the last heading that stood in HTML.
+    summary: Option<u8>,
     is_front: bool,
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str) -> Self {
+    /// Takes the text to read, and the file as it stands: both have the same lines.
+    fn new(text: &'a str, source: &str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let document = Document {
-            source: text.lines().map(str::to_owned).collect(),
+            source: source.lines().map(str::to_owned).collect(),
             front_matter: None,
             sections: Vec::new(),
         };
@@ -141,6 +147,7 @@ impl<'a> Reader<'a> {
             is_header: false,
             code: None,
             html: None,
+            summary: None,
             is_front: false,
         }
     }
@@ -254,7 +261,10 @@ impl<'a> Reader<'a> {
             }
             TagEnd::TableHead => self.is_header = false,
             TagEnd::TableRow => {
-                if let (Some(row), Some(table)) = (self.row.take(), &mut self.table) {
+                // A row without a word is the filler of a drawn table.
+                if let (Some(row), Some(table)) = (self.row.take(), &mut self.table)
+                    && row.cells.iter().any(|cell| !cell.is_empty())
+                {
                     table.rows.push(row);
                 }
             }
@@ -280,8 +290,11 @@ impl<'a> Reader<'a> {
             return;
         }
         let line = self.line(range.start);
+        self.open_section(text.plain.replace('\n', " "), level, line);
+    }
+
+    fn open_section(&mut self, heading: String, level: u8, line: usize) {
         self.current.last_line = line.saturating_sub(1).max(1);
-        let heading = text.plain.replace('\n', " ");
         let next = Section {
             heading: heading.clone(),
             level,
@@ -321,7 +334,7 @@ impl<'a> Reader<'a> {
     fn end_code(&mut self, range: Range<usize>) {
         let Some((info, content)) = self.code.take() else { return };
         let lines = self.lines(&range);
-        let opening = self.document.line(lines.first).trim_start_matches([' ', '\t', '>']);
+        let opening = self.said(lines.first).trim_start_matches([' ', '\t', '>']);
         // A list item may begin with a fence: the mark stands behind the item's own.
         let mark = opening.find("```").or_else(|| opening.find("~~~"));
         let is_indented = mark.is_none()
@@ -332,7 +345,7 @@ impl<'a> Reader<'a> {
         let mut fence = if is_indented {
             Fence::new("", content, lines.first, true)
         } else {
-            let closing = self.document.line(lines.last).trim_start_matches([' ', '\t', '>']).trim_end();
+            let closing = self.said(lines.last).trim_start_matches([' ', '\t', '>']).trim_end();
             let is_closed = lines.last > lines.first
                 && closing.len() >= 3
                 && (closing.chars().all(|c| c == '`') || closing.chars().all(|c| c == '~'))
@@ -348,9 +361,38 @@ impl<'a> Reader<'a> {
         let comment = trimmed.strip_prefix("<!--").and_then(|rest| rest.strip_suffix("-->"));
         let kind = match comment {
             Some(comment) => BlockKind::Comment(comment.trim().to_owned()),
-            None => BlockKind::Html(html.to_owned()),
+            None => return self.add_pieces(html, range),
         };
         self.add(kind, range);
+    }
+
+    /// Headings and tables that are written as HTML are headings and tables.
+    fn add_pieces(&mut self, html: &str, range: Range<usize>) {
+        let lines = self.lines(&range);
+        let pieces = html::pieces(html, lines.first);
+        if pieces.is_empty() {
+            return self.add(BlockKind::Html(html.to_owned()), range);
+        }
+        for piece in pieces {
+            match piece {
+                Piece::Heading(level, title, line) if self.items.is_empty() && self.quotes == 0 => {
+                    // A summary stands one below what it stands in, but beside the one before it.
+                    let level = level.unwrap_or_else(|| match self.summary {
+                        Some(open) if open == self.current.level => open,
+                        _ => (self.current.level + 1).min(6),
+                    });
+                    self.summary = Some(level);
+                    self.open_section(title, level, line);
+                }
+                Piece::Heading(_, title, _) => self.add(BlockKind::Paragraph(Text::of(title)), range.clone()),
+                Piece::Table(table, lines) => {
+                    let item = self.items.last().copied();
+                    let (depth, is_quoted) = (self.items.len(), self.quotes > 0);
+                    let kind = BlockKind::Table(table);
+                    self.current.blocks.push(Block { lines, depth, item, is_quoted, kind });
+                }
+            }
+        }
     }
 
     fn gathering(&mut self, range: Range<usize>) -> &mut Gather {
@@ -388,6 +430,12 @@ impl<'a> Reader<'a> {
     /// The line on which a byte stands, counted from 1.
     fn line(&self, at: usize) -> usize {
         self.starts.partition_point(|start| *start <= at)
+    }
+
+    /// A line of what is read.
+    fn said(&self, number: usize) -> &'a str {
+        let start = number.checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(usize::MAX);
+        self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default()
     }
 
     fn lines(&self, range: &Range<usize>) -> Lines {

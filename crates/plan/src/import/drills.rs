@@ -68,7 +68,7 @@ pub(super) fn read(reader: &mut Reader<'_>) {
                     });
                     if is_schedule && topic == Topic::Drills {
                         reader.take(at, index);
-                    } else if Words::of(&text.plain).has(DRILL) && duration::rhythm(&text.plain).is_some() {
+                    } else if is_rehearsal(&text.plain, topic) && duration::rhythm(&text.plain).is_some() {
                         let frequency = duration::rhythm(&text.plain).map(str::to_owned);
                         push(reader, line, &title(&text.plain.replace('\n', " ")), frequency);
                         reader.take(at, index);
@@ -82,6 +82,14 @@ pub(super) fn read(reader: &mut Reader<'_>) {
         }
     }
     reader.found.drills.sort_by_key(|one| one.line);
+}
+
+/// Under a heading about rehearsals a sentence need not say the word again.
+fn is_rehearsal(text: &str, topic: Topic) -> bool {
+    let words = Words::of(text);
+    words.has(DRILL)
+        || (topic == Topic::Drills
+            && words.has(&["restor*", "recover*", "failover*", "fail over", "switch over"]))
 }
 
 fn push(reader: &mut Reader<'_>, line: usize, title: &str, frequency: Option<String>) {
@@ -117,6 +125,7 @@ fn of_table(reader: &mut Reader<'_>, table: &Table) -> bool {
         table::column(table, &["scope", "description", "what", "goal", "objective", "details", "procedure"]);
     let owner = table::column(table, &["owner", "responsible", "lead", "who", "team"]);
     let named = table::column(table, &["drill", "test", "exercise", "type", "name", "activity", "scenario"])
+        .or_else(|| (0..table.header.len()).find(|at| Some(*at) != frequency))
         .unwrap_or(0);
     if frequency.is_none() {
         return false;

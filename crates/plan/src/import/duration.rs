@@ -96,7 +96,8 @@ struct Amount {
 
 /// Reads a time or a range of times. Words around it are allowed; the first time wins.
 pub(super) fn parse(text: &str) -> Option<Range> {
-    let text = beginning(text);
+    let spelled = in_digits(beginning(text));
+    let text = spelled.as_str();
     let amounts = amounts(text);
     let first = amounts.iter().enumerate().position(|(at, amount)| {
         let goes_on = amounts.get(at + 1).is_some_and(|next| next.is_upper && next.unit.is_some());
@@ -129,6 +130,58 @@ pub(super) fn parse(text: &str) -> Option<Range> {
         }
     }
     range(low, high)
+}
+
+/// Numbers that people write as words, where a unit stands behind them.
+const NUMBERS: &[(&str, &str)] = &[
+    ("one", "1"),
+    ("two", "2"),
+    ("three", "3"),
+    ("four", "4"),
+    ("five", "5"),
+    ("six", "6"),
+    ("eight", "8"),
+    ("ten", "10"),
+    ("twelve", "12"),
+    ("fifteen", "15"),
+    ("twenty", "20"),
+    ("thirty", "30"),
+    ("forty", "40"),
+    ("sixty", "60"),
+    ("ninety", "90"),
+    ("ein", "1"),
+    ("eine", "1"),
+    ("einer", "1"),
+    ("zwei", "2"),
+    ("drei", "3"),
+    ("vier", "4"),
+    ("sechs", "6"),
+    ("acht", "8"),
+    ("zehn", "10"),
+    ("zwanzig", "20"),
+];
+
+/// `fifteen minutes` is `15 minutes`, `twenty-four hours` is `24 hours`.
+fn in_digits(text: &str) -> String {
+    let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    for at in 1..words.len() {
+        let is_unit =
+            words.get(at).is_some_and(|word| unit(word.trim_matches(|c: char| !c.is_alphabetic())).is_some());
+        let Some(word) = words.get_mut(at - 1).filter(|_| is_unit) else { continue };
+        let bare = word.trim_start_matches(|c: char| !c.is_alphabetic()).to_lowercase();
+        let number = |bare: &str| NUMBERS.iter().find(|(name, _)| *name == bare).map(|(_, digits)| *digits);
+        let digits = match bare.split_once('-') {
+            Some((tens, ones)) => number(tens)
+                .zip(number(ones))
+                .filter(|(tens, ones)| tens.len() == 2 && ones.len() == 1)
+                .map(|(tens, ones)| format!("{}{ones}", tens.trim_end_matches('0'))),
+            None => number(&bare).map(str::to_owned),
+        };
+        if let Some(digits) = digits {
+            *word = digits;
+        }
+    }
+    words.join(" ")
 }
 
 /// The longest time that is written.
@@ -291,14 +344,14 @@ fn amounts(text: &str) -> Vec<Amount> {
 
 fn unit(word: &str) -> Option<u64> {
     Some(match word.to_lowercase().as_str() {
-        "s" | "sec" | "secs" | "second" | "seconds" => 1,
-        "m" | "min" | "mins" | "minute" | "minutes" => MINUTE,
-        "h" | "hr" | "hrs" | "hour" | "hours" => HOUR,
-        "d" | "day" | "days" => DAY,
-        "w" | "wk" | "wks" | "week" | "weeks" => WEEK,
-        "month" | "months" | "mo" => MONTH,
-        "quarter" | "quarters" => 91 * DAY,
-        "y" | "yr" | "yrs" | "year" | "years" => YEAR,
+        "s" | "sec" | "secs" | "second" | "seconds" | "sekunde" | "sekunden" => 1,
+        "m" | "min" | "mins" | "minute" | "minutes" | "minuten" => MINUTE,
+        "h" | "hr" | "hrs" | "hour" | "hours" | "std" | "stunde" | "stunden" => HOUR,
+        "d" | "day" | "days" | "tag" | "tage" | "tagen" => DAY,
+        "w" | "wk" | "wks" | "week" | "weeks" | "woche" | "wochen" => WEEK,
+        "month" | "months" | "mo" | "monat" | "monate" | "monaten" => MONTH,
+        "quarter" | "quarters" | "quartal" | "quartale" => 91 * DAY,
+        "y" | "yr" | "yrs" | "year" | "years" | "jahr" | "jahre" | "jahren" => YEAR,
         _ => return None,
     })
 }
@@ -336,6 +389,11 @@ mod tests {
             ("60+ min", 3600, 3600),
             ("4-hour", 14_400, 14_400),
             ("Level 3 (30-60 min)", 1800, 3600),
+            ("fifteen minutes", 900, 900),
+            ("within twenty-four hours", 86_400, 86_400),
+            ("ca. 30 Minuten", 1800, 1800),
+            ("2 Stunden", 7200, 7200),
+            ("1 Tag", 86_400, 86_400),
         ] {
             assert_eq!(parse(text), Some(Range { min_seconds: low, max_seconds: high }), "{text}");
         }
@@ -355,6 +413,8 @@ mod tests {
             ("1st of month at 02:00 UTC", MONTH),
             ("Continuous (WAL)", 0),
             ("Twice yearly", YEAR / 2),
+            ("t\u{e4}glich um 02:00", DAY),
+            ("alle 6 Stunden", 6 * HOUR),
             ("First Monday of each quarter", 91 * DAY),
         ] {
             assert_eq!(interval(text), Some(seconds), "{text}");

@@ -130,7 +130,7 @@ fn field(name: &str) -> Option<&'static str> {
     let words = Words::of(name);
     if words.len() > 4 {
         None
-    } else if words.has(&["next review*", "review date", "review due", "next update"])
+    } else if words.has(&["next review*", "review date", "review due", "next update", "next verification*"])
         || (words.has(&["review by"]) && words.len() == 2)
     {
         Some("next")

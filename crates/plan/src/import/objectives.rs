@@ -3,6 +3,8 @@
 //! Blocks come in; [`Objective`]s leave. A time counts only where the words RTO or RPO stand with it, or in the header or
 //! heading above it. Two targets of the same scope become one.
 
+mod promised;
+
 use super::{
     Objective, Reader, duration, scenarios, table,
     topic::{self, Topic},
@@ -210,12 +212,41 @@ fn by_row(table: &Table) -> Vec<Objective> {
         for (at, seconds, text) in times.iter().take(if are_scopes { times.len() } else { 1 }) {
             let header = table.header.get(*at).map_or("", |cell| cell.plain.as_str());
             let scope = if are_scopes { header } else { "platform" };
-            let mut one = objective(scope, if are_scopes { "priority" } else { "platform" }, row.line, text);
+            let scope_kind = if are_scopes { kind_of_column(header) } else { "platform" };
+            let mut one = objective(scope, scope_kind, row.line, text);
             set(&mut one, which, *seconds);
             found.push(one);
         }
     }
     found
+}
+
+/// What the columns of a table are: tiers and environments, or parts of the platform.
+fn kind_of_column(header: &str) -> &'static str {
+    const TIERS: &[&str] = &[
+        "tier*",
+        "priority",
+        "level",
+        "class",
+        "severity",
+        "p0",
+        "p1",
+        "p2",
+        "p3",
+        "gold",
+        "silver",
+        "bronze",
+        "critical",
+        "standard",
+        "production",
+        "prod",
+        "staging",
+        "development",
+        "dev",
+        "test",
+        "environment*",
+    ];
+    if Words::of(header).has(TIERS) { "priority" } else { kind("", header) }
 }
 
 /// What the rows of a table are, by the header of their column.
@@ -267,6 +298,10 @@ fn of_sentence(text: &str, line: usize, heading: Option<Which>, topic: Topic) ->
     let is_target = label(text)
         .is_some_and(|(name, _)| Words::of(name).begins(&["target", "goal", "objective", "max", "maximum"]));
     if !has_abbreviation {
+        let promised = promised::of(text, line, topic);
+        if !promised.is_empty() {
+            return promised;
+        }
         return match heading {
             Some(which) if is_target && topic == Topic::Objectives => {
                 single(text, which, "platform", line).into_iter().collect()

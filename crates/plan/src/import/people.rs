@@ -23,7 +23,8 @@ const ESCALATE: &[&str] = &["escalat*", "after", "when", "availability", "delay"
 
 pub(super) fn read(reader: &mut Reader<'_>) {
     for (at, section) in reader.document.sections.iter().enumerate() {
-        let topic = reader.topic(at);
+        let lists_people = lists_people(reader, at);
+        let topic = if lists_people { Topic::Contacts } else { reader.topic(at) };
         for (index, block) in section.blocks.iter().enumerate() {
             if reader.is_taken(at, index) {
                 continue;
@@ -70,6 +71,25 @@ pub(super) fn read(reader: &mut Reader<'_>) {
     }
     roles(reader);
     from_contacts(reader);
+}
+
+/// Whether each item of a section that nobody else has understood is somebody with a number or an address.
+fn lists_people(reader: &Reader<'_>, at: usize) -> bool {
+    let blocks = reader.document.sections.get(at).map(|one| one.blocks.as_slice()).unwrap_or_default();
+    let mut items = blocks
+        .iter()
+        .enumerate()
+        .filter_map(|(index, block)| match &block.kind {
+            BlockKind::Item(item) => Some((index, item)),
+            _ => None,
+        })
+        .peekable();
+    matches!(reader.topic(at), Topic::Unknown | Topic::Communication)
+        && items.peek().is_some()
+        && items.all(|(index, item)| {
+            let text = item.text.plain.as_str();
+            !reader.is_taken(at, index) && (find_email(text).is_some() || find_phone(text).is_some())
+        })
 }
 
 fn of_table(reader: &mut Reader<'_>, table: &Table, topic: Topic, heading: &str) -> bool {
@@ -177,7 +197,7 @@ fn of_line(
     if email.is_none() && phone.is_none() && url.is_none() && !is_blank(rest) && topic != Topic::Contacts {
         return false;
     }
-    let mut one = Contact { line: number, role: Some(name.trim().to_owned()), ..Contact::default() };
+    let mut one = Contact { line: number, role: Some(bare(name).to_owned()), ..Contact::default() };
     one.is_vendor = Words::of(heading).has(&["vendor*", "external", "provider*", "third party", "supplier*"])
         || Words::of(name).has(&["support", "vendor", "provider", "hosting"]);
     let is_empty = email.is_none() && phone.is_none() && url.is_none();
@@ -205,6 +225,13 @@ fn of_line(
     finish(&mut one);
     reader.found.contacts.push(one);
     true
+}
+
+/// A name without the picture before it.
+fn bare(name: &str) -> &str {
+    let bare =
+        name.trim_start_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '@' | '#' | '(' | '<' | '['));
+    if bare.is_empty() { name.trim() } else { bare.trim() }
 }
 
 fn set(one: &mut Contact, field: &str, text: String, url: Option<String>) {
@@ -370,7 +397,9 @@ fn find_phone(text: &str) -> Option<String> {
             open.clear();
         }
     }
-    let best = best.trim().trim_end_matches(['(', '-', '.', '/', ' ']).trim().to_owned();
+    let best = best.trim().trim_end_matches(['(', '-', '.', '/', ' ']).trim();
+    // `Jane (+1 555 123 4567)`: the bracket is not the number's.
+    let best = if best.contains('(') { best } else { best.trim_end_matches(')') }.to_owned();
     (!best.is_empty()).then_some(best)
 }
 

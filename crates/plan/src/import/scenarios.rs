@@ -86,7 +86,15 @@ fn read_one(reader: &mut Reader<'_>, at: usize, is_procedure: bool) -> (Scenario
     let (number, title) = choose::title(&section.heading);
     let path = section.path.split_last().map(|(_, above)| above.to_vec()).unwrap_or_default();
     let mut scenario = Scenario { number, title, line: section.line, path, ..Scenario::default() };
-    let mut state = State { part: Part::None, phase: None, bold: Vec::new(), scenario: &mut scenario };
+    let mut state = State {
+        part: Part::None,
+        phase: None,
+        intro: None,
+        is_part_of_intro: false,
+        listed: None,
+        bold: Vec::new(),
+        scenario: &mut scenario,
+    };
     let mut last = section.last_line;
     for index in range {
         let Some(section) = document.sections.get(index) else { continue };
@@ -125,8 +133,22 @@ fn read_one(reader: &mut Reader<'_>, at: usize, is_procedure: bool) -> (Scenario
 struct State<'a> {
     part: Part,
     phase: Option<super::Under>,
+    /// The words that introduce the next block: `Then start it:`.
+    intro: Option<super::Under>,
+    /// Whether such words have named the part, and not a label of its own.
+    is_part_of_intro: bool,
+    /// Whether the items of the symptoms or prerequisites so far are numbered.
+    listed: Option<bool>,
     bold: Vec<Bold>,
     scenario: &'a mut Scenario,
+}
+
+/// Takes the letter off `a) Look at it`, which Markdown knows no list of.
+fn unlettered(line: &str) -> &str {
+    let mut chars = line.chars();
+    let is_lettered =
+        chars.next().is_some_and(|c| c.is_ascii_lowercase()) && chars.as_str().starts_with(") ");
+    if is_lettered { line.get(3..).unwrap_or(line).trim() } else { line }
 }
 
 impl State<'_> {
@@ -152,14 +174,18 @@ impl State<'_> {
             return false;
         };
         match &block.kind {
-            BlockKind::Paragraph(text) if block.item.is_none() => self.paragraph(text, block.lines.first),
+            BlockKind::Paragraph(text) if block.item.is_none() => {
+                let next = reader.document.sections.get(section).and_then(|one| one.blocks.get(index + 1));
+                self.paragraph(text, block.lines.first, next.map(|block| &block.kind))
+            }
             BlockKind::Paragraph(text) => self.detail(&text.plain),
             BlockKind::Item(_) => self.item(reader, section, index),
             BlockKind::Fence(fence) => {
+                let intro = self.intro.take();
                 let place = Place {
                     document: reader.document,
                     section,
-                    phase: self.phase.as_ref(),
+                    phase: intro.as_ref().or(self.phase.as_ref()),
                     part: self.part.step(),
                 };
                 let (steps, rest) = steps::of_fence(&place, fence, block);
@@ -201,13 +227,60 @@ impl State<'_> {
     }
 
     /// Each line of a paragraph may have a label of its own.
-    fn paragraph(&mut self, text: &Text, first: usize) -> bool {
+    fn paragraph(&mut self, text: &Text, first: usize, next: Option<&BlockKind>) -> bool {
         let mut is_understood = true;
+        let last = text.plain.lines().count().saturating_sub(1);
         for (offset, line) in text.plain.lines().enumerate() {
+            if text.lead.is_none()
+                && self.introduces(line.trim(), first + offset, next.filter(|_| offset == last))
+            {
+                continue;
+            }
             let lead = (offset == 0).then_some(text.lead.as_deref()).flatten();
             is_understood &= self.words(line.trim(), lead, first + offset);
         }
         is_understood
+    }
+
+    /// Reads a line that says what the next block is: `Steps` above a list, `Then start it:` and `Step 2 - Start it` above a
+    /// command. Returns whether it was one.
+    fn introduces(&mut self, line: &str, number: usize, next: Option<&BlockKind>) -> bool {
+        let is_fence = matches!(next, Some(BlockKind::Fence(_)));
+        let bare = line.trim_end_matches(':');
+        let words = Words::of(line);
+        let may_be_title = next.is_some() && words.len() <= 20;
+        let part = if may_be_title { Part::of(bare) } else { Part::None };
+        if words.begins(&["you will notice", "you notice", "you will see", "users see", "users report"]) {
+            self.scenario.symptoms.push(line.to_owned());
+        } else if choose::is_phase(line) && choose::phase_title(line) != line {
+            let under = super::Under { title: choose::phase_title(line), line: number };
+            if is_fence {
+                self.intro = Some(under);
+            } else {
+                let (phase, part) = (self.phase.as_ref(), self.part.step());
+                self.scenario.steps.push(steps::of_words(&under.title, number, number, phase, part));
+            }
+        } else if unlettered(line) != line && !is_fence {
+            let (phase, part) = (self.phase.as_ref(), self.part.step());
+            self.scenario.steps.push(steps::of_words(unlettered(line), number, number, phase, part));
+        } else if matches!(next, Some(BlockKind::Item(_) | BlockKind::Fence(_)))
+            && words.len() <= 3
+            && !bare.contains(['.', ',', '`', ':'])
+            && !matches!(part, Part::None | Part::Note)
+        {
+            return self.labelled(part, bare, "", number);
+        } else if is_fence && line.ends_with(':') && (part == Part::None || words.len() > 3) && may_be_title {
+            // `Check that it is down:` is for this command, `Then start it:` for what comes.
+            if !matches!(part, Part::None | Part::Note) {
+                (self.part, self.is_part_of_intro) = (part, true);
+            } else if std::mem::take(&mut self.is_part_of_intro) {
+                self.part = Part::Recovery;
+            }
+            self.intro = Some(super::Under { title: unlettered(bare).to_owned(), line: number });
+        } else {
+            return false;
+        }
+        true
     }
 
     fn words(&mut self, line: &str, lead: Option<&str>, number: usize) -> bool {
@@ -279,6 +352,7 @@ impl State<'_> {
     }
 
     fn labelled(&mut self, part: Part, name: &str, value: &str, number: usize) -> bool {
+        self.listed = None;
         match part {
             Part::None | Part::Note => return false,
             Part::Duration => {
@@ -340,6 +414,14 @@ impl State<'_> {
             && Words::of(name).len() <= 4
         {
             return self.labelled(Part::of(name), name, value, block.lines.first);
+        }
+        // Behind symptoms with bullets, a numbered list is what to do.
+        if matches!(self.part, Part::Symptoms | Part::Prerequisites | Part::Impact) {
+            let is_numbered = item.number.is_some();
+            if is_numbered && self.listed == Some(false) && block.depth == 1 {
+                self.part = Part::Recovery;
+            }
+            self.listed = Some(is_numbered);
         }
         match self.part {
             Part::Symptoms => self.scenario.symptoms.push(text),

@@ -217,9 +217,17 @@ fn kind_of_words(text: &str) -> StepKind {
         "run smoke*",
         "smoke test*",
         "run health*",
+    ]) || words.ends(&[
+        "pr\u{fc}fen",
+        "\u{fc}berpr\u{fc}fen",
+        "kontrollieren",
+        "testen",
+        "sicherstellen",
     ]) {
         StepKind::Check
-    } else if words.begins(&["wait", "monitor", "watch", "observe"]) {
+    } else if words.begins(&["wait", "monitor", "watch", "observe", "warten"])
+        || words.ends(&["abwarten", "warten"])
+    {
         StepKind::Wait
     } else {
         StepKind::Manual
@@ -297,26 +305,36 @@ fn class_of_words(text: &str, kind: StepKind) -> Class {
 /// `see Section 3.2`, `go to Scenario 4`, `follow the runbook "Cache"`.
 fn refers_to(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
-    let at = ["section ", "scenario ", "runbook ", "playbook ", "appendix ", "procedure "].iter().find_map(
-        |name| {
-            let at = lower.find(name)?;
-            let before = Words::of(lower.get(..at)?);
-            before
-                .has(&[
-                    "see",
-                    "follow",
-                    "go to",
-                    "refer to",
-                    "per",
-                    "using",
-                    "as in",
-                    "continue with",
-                    "run",
-                    "execute",
-                ])
-                .then_some(at)
-        },
-    )?;
+    let at = [
+        "section ",
+        "scenario ",
+        "runbook ",
+        "playbook ",
+        "appendix ",
+        "procedure ",
+        "szenario ",
+        "abschnitt ",
+        "anhang ",
+    ]
+    .iter()
+    .find_map(|name| {
+        let at = lower.find(name)?;
+        let before = Words::of(lower.get(..at)?);
+        before
+            .has(&[
+                "see",
+                "follow",
+                "go to",
+                "refer to",
+                "per",
+                "using",
+                "as in",
+                "continue with",
+                "run",
+                "execute",
+            ])
+            .then_some(at)
+    })?;
     let reference: String =
         text.get(at..)?.chars().take_while(|c| c.is_alphanumeric() || matches!(c, ' ' | '.' | '-')).collect();
     let short: Vec<&str> = reference.split(' ').take(2).collect();

@@ -251,6 +251,7 @@ const WORDS: &[(Topic, &[&str])] = &[
             "incidents",
             "common failures",
             "emergencies",
+            "emergency procedure*",
         ],
     ),
     (

@@ -1,6 +1,8 @@
 //! Words of a text, compared without case, punctuation and numbering.
 //!
-//! Text comes in; words leave. It never knows what a word means: `topic` and the readers do.
+//! Text comes in; words leave, in English. It never knows what a word means: `topic` and the readers do.
+
+use super::tongue;
 
 /// A text as lower-case words, ready to be asked.
 #[derive(Debug, Clone, Default)]
@@ -8,13 +10,14 @@ pub(super) struct Words(Vec<String>);
 
 impl Words {
     pub(super) fn of(text: &str) -> Self {
-        let words = beginning(text)
-            .to_lowercase()
-            .replace(['\u{2019}', '\''], "")
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect();
+        let text = beginning(text).to_lowercase().replace(['\u{2019}', '\''], "");
+        let mut words = Vec::new();
+        for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+            match tongue::in_english(word) {
+                Some(said) => words.extend(said.into_iter().map(str::to_owned)),
+                None => words.push(word.to_owned()),
+            }
+        }
         Self(words)
     }
 
@@ -30,6 +33,11 @@ impl Words {
     /// Whether it begins with one of the phrases.
     pub(super) fn begins(&self, phrases: &[&str]) -> bool {
         phrases.iter().any(|phrase| self.position(phrase) == Some(0))
+    }
+
+    /// Whether it ends with one of these words.
+    pub(super) fn ends(&self, words: &[&str]) -> bool {
+        self.0.last().is_some_and(|last| words.contains(&last.as_str()))
     }
 
     fn position(&self, phrase: &str) -> Option<usize> {

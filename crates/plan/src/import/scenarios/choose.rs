@@ -127,8 +127,9 @@ pub(in crate::import) fn title(heading: &str) -> (Option<String>, String) {
 pub(super) fn phase_title(heading: &str) -> String {
     let bare = heading.split('(').next().unwrap_or(heading).trim();
     let words = Words::of(bare);
-    let title = if words.begins(&["phase", "step", "stage", "test"]) {
-        bare.split_once(':').map_or(bare, |(_, rest)| rest)
+    let title = if words.begins(&["phase", "step", "steps", "stage", "test"]) {
+        let marks = [":", " - ", " \u{2013} ", " \u{2014} "];
+        marks.iter().find_map(|mark| bare.split_once(mark)).map_or(bare, |(_, rest)| rest)
     } else {
         bare
     };
@@ -139,8 +140,9 @@ pub(super) fn phase_title(heading: &str) -> String {
 pub(super) fn is_phase(heading: &str) -> bool {
     let heading = numbering(heading).1;
     let mut words = heading.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    let is_word =
-        words.next().is_some_and(|word| matches!(word.to_lowercase().as_str(), "phase" | "step" | "stage"));
+    let is_word = words
+        .next()
+        .is_some_and(|word| matches!(word.to_lowercase().as_str(), "phase" | "step" | "stage" | "schritt"));
     is_word && words.next().is_some_and(|word| word.chars().all(|c| c.is_ascii_digit()) || word.len() == 1)
 }
 
@@ -157,6 +159,9 @@ fn explicit(heading: &str) -> Option<(Option<String>, String)> {
         "case",
         "situation",
         "disaster",
+        "ausfallszenario",
+        "szenario",
+        "notfall",
     ];
     let lower = heading.to_lowercase();
     let name = NAMES.iter().find(|name| lower.starts_with(**name))?;
@@ -187,7 +192,26 @@ pub(in crate::import) fn is_explicit(document: &Document, at: usize) -> bool {
 
 fn is_title(document: &Document, at: usize) -> bool {
     let first = document.sections.iter().position(|one| one.level > 0);
-    first == Some(at)
+    first == Some(at) && !is_one_of_many(document, at)
+}
+
+/// Whether the first heading is a scenario among others of its level: `# Cache lost`, `# Database lost`.
+fn is_one_of_many(document: &Document, at: usize) -> bool {
+    let Some(section) = document.sections.get(at) else { return false };
+    let names_document = Words::of(&section.heading).has(&[
+        "disaster recovery",
+        "runbook*",
+        "plan",
+        "playbook*",
+        "handbook",
+        "guide",
+        "procedures",
+        "manual",
+    ]);
+    !names_document
+        && names_failure(document, at)
+        && has_steps(document, at)
+        && document.sections.iter().enumerate().any(|(other, one)| other > at && one.level == section.level)
 }
 
 /// A heading such as `Failure scenarios`. The document's title holds everything and says nothing.

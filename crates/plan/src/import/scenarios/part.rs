@@ -62,6 +62,7 @@ const WORDS: &[(Part, &[&str])] = &[
         Part::Prerequisites,
         &[
             "prerequisite*",
+            "prereq*",
             "before you start",
             "before you begin",
             "you need",
