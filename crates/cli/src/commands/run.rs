@@ -72,8 +72,29 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Answer, Failure> {
     if args.dry_run {
         return Ok(dry::show(&plan, &walk, &answers));
     }
+    if args.drill {
+        refuse_in_production(&loaded)?;
+    }
     refuse_without_anybody(args.yes, &args.file)?;
     perform(global, &loaded, &plan, &walk, answers, (args.yes, args.follow), None)
+}
+
+/// A drill does every step as it stands. What it may do it to is for a person to set up: an environment of its own.
+fn refuse_in_production(loaded: &Loaded) -> Result<(), Failure> {
+    let environment = &loaded.environment;
+    let is_production = environment
+        .split(['-', '_', '.'])
+        .any(|part| ["prod", "production", "prd", "live"].iter().any(|name| part.eq_ignore_ascii_case(name)));
+    if !is_production {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Input,
+        format!(
+            "`--drill` is not for the environment `{environment}`: a drill does every step of the runbook"
+        ),
+        "rehearse in an environment made for it, `--env NAME`; to look at the steps only, say `--dry-run`",
+    ))
 }
 
 /// Continues the run of a runbook.

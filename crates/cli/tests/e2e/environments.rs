@@ -52,6 +52,29 @@ fn with_the_credentials_of_production_absent_everything_of_staging_works() {
 }
 
 #[test]
+fn a_drill_is_refused_in_production_and_done_in_staging() {
+    let (sandbox, cli) = two_environments();
+    fs::create_dir(sandbox.path().join("absent")).unwrap();
+    fs::write(sandbox.path().join("absent/production.key"), "k\n").unwrap();
+    fs::write(
+        sandbox.path().join("x.md"),
+        "---\ntitle: x\n---\n```bash {name=one, class=idempotent}\necho done >> witness\n```\n",
+    )
+    .unwrap();
+    let refused = cli.run(&["--env", "production", "run", "x.md", "--drill", "--yes"]);
+    refused.assert_exit(2);
+    assert!(
+        refused.stderr.contains("`--drill` is not for the environment `production`"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!sandbox.path().join("witness").exists());
+    cli.run(&["--env", "production", "run", "x.md", "--drill", "--dry-run"]).assert_exit(0);
+    cli.run(&["--env", "staging", "run", "x.md", "--drill", "--yes"]).assert_exit(0);
+    assert_eq!(fs::read_to_string(sandbox.path().join("witness")).unwrap(), "done\n");
+}
+
+#[test]
 fn a_command_that_changes_something_has_no_default_environment() {
     let (_sandbox, cli) = two_environments();
     for args in [&["backup"][..], &["restore", "database", "--yes"], &["prune", "--yes"]] {

@@ -386,8 +386,11 @@ impl Observer for Console {
                 }
                 ScriptEvent::Result { step, outcome, seconds, summary, error, .. } => {
                     let said = summary.clone().or_else(|| Some(error.as_ref()?.error.clone()));
-                    let said = said.map(|said| format!(": {said}")).unwrap_or_default();
                     let word = outcome.word();
+                    // What is kept of a skipped step says so by itself.
+                    let said =
+                        said.map(|said| said.strip_prefix("skipped: ").map_or(said.clone(), str::to_owned));
+                    let said = said.map(|said| format!(": {said}")).unwrap_or_default();
                     // Several may have run at a time.
                     let whose = if self.running.end(step) { format!(" {step}") } else { String::new() };
                     self.say(&format!("  {word}{whose}{said} ({seconds:.1}s)"));

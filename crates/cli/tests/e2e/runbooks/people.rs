@@ -196,6 +196,7 @@ fn on_a_terminal_each_step_is_shown_and_confirmed_skipped_tried_again_or_stopped
     }
     let report = place.run(&["show", &place.id(), "--json"]).assert_exit(0).json();
     assert_eq!(step(&report, "two")["summary"], "skipped: by hand");
+    assert!(outcome.stdout.contains("  skipped: by hand ("), "{}", outcome.stdout);
     assert_eq!(step(&report, "step-5")["by"], "anna (commander)");
     assert_eq!(
         (report["outcome"].as_str(), step(&report, "three")["attempts"].as_u64()),
