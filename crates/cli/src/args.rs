@@ -9,6 +9,7 @@ mod point;
 mod recovery;
 mod repair;
 mod runbook;
+mod schedule;
 mod secrets;
 mod service;
 
@@ -27,6 +28,7 @@ pub(crate) use self::{
     recovery::{EditArgs, FailoverArgs, RescueArgs, RestoreArgs, ResumeArgs, RunArgs, UnsealArgs},
     repair::{QuarantineArgs, RepairArgs},
     runbook::{LintArgs, RenderForm, RunbookCommand},
+    schedule::ScheduleArgs,
     secrets::{RotateArgs, SecretsArgs},
     service::{ServiceArgs, ServiceVerb},
 };
@@ -110,6 +112,8 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// List runs, newest first
     Runs(RunsArgs),
+    /// Say what is done when and what was missed; with `--run` do it until stopped
+    Schedule(ScheduleArgs),
     /// Say how each objective stands
     Status(StatusArgs),
     /// Forget backups that no retention rule keeps, and free their space

@@ -31,6 +31,7 @@ pub(crate) mod rotate;
 mod run;
 mod runbook;
 mod runs;
+mod schedule;
 mod secrets;
 mod service;
 mod show;
@@ -76,6 +77,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Run(args) => run::run(global, args),
         Command::Resume(args) => resume::run(global, args),
         Command::Runs(args) => runs::run(global, args),
+        Command::Schedule(args) => schedule::run(global, args),
         Command::Status(args) => status::run(global, args),
         Command::Prune(args) => prune::run(global, args),
         Command::Pin(args) => pin::run(global, args),

@@ -20,6 +20,7 @@ mod progress;
 mod recoverability;
 mod render;
 mod rules;
+mod scheduler;
 mod signals;
 mod unseal;
 

@@ -33,6 +33,7 @@ pub mod restore;
 pub mod retention;
 pub mod rotate;
 pub mod runbook;
+pub mod schedule;
 pub mod scope;
 pub mod status;
 pub mod tables;

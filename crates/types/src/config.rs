@@ -18,6 +18,7 @@ mod kit;
 mod kubernetes;
 mod network;
 mod notify;
+mod schedules;
 mod secrets;
 mod vault;
 
@@ -26,7 +27,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, Span, objective::Objectives};
+use crate::{ByteSize, Span, objective::Objectives, schedule::Rule};
 
 pub use self::components::{
     Component, ComponentCommon, ComponentKeys, ComponentKind, FilesComponent, Member, MemberKeys,
@@ -43,6 +44,7 @@ pub use self::{
     kubernetes::{KubernetesComponent, KubernetesService, SecretSwitch},
     network::Network,
     notify::Channel,
+    schedules::{CheckSchedule, Schedule, Schedules, VerifySchedule},
     secrets::{
         EnvFilePlace, KubernetesPlace, NewSecret, SECRET_MARK, SecretDefinition, SecretLook, SecretProof,
         SecretTarget, VaultPlace,
@@ -95,6 +97,12 @@ pub struct Platform {
     /// How people are reached.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
     pub notify: Named<Channel>,
+    /// The time zone of all times of day, by its name: `Europe/Berlin`. Default: `UTC`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// What `muster schedule --run` does for the platform as a whole, and when.
+    #[serde(default, skip_serializing_if = "Schedules::is_empty")]
+    pub schedules: Schedules,
 }
 
 /// Where backups live.
@@ -200,12 +208,12 @@ pub struct DataClass {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackupPolicy {
-    /// The distance between two backups.
+    /// The distance between two backups; beside `at`, the longest one that is promised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
-    /// The time of day in UTC, like `02:00Z`.
+    /// When it is taken: `daily 02:00`, `sunday 03:00`, `1st of month 04:00`, `cron 0 2 * * 1-5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
+    pub at: Option<Rule>,
     /// What `muster prune` keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
@@ -263,6 +271,9 @@ pub struct ProofPolicy {
     /// The longest time between two proofs; older ones do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
+    /// When the newest backup is proven. Default: `every` so often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Rule>,
     /// What must hold in the restored state.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "assert")]
     pub assertions: Vec<Assertion>,

@@ -30,6 +30,7 @@ pub mod repair;
 pub mod report;
 pub mod rescue;
 pub mod rotation;
+pub mod schedule;
 pub mod script;
 pub mod secret;
 pub mod tables;

@@ -5,9 +5,6 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
 /// A length of time: a sum of `<integer><unit>` with units `ms`, `s`, `m`, `h`, `d`, `w`. `0s` is allowed.
 ///
 /// **Units**: whole milliseconds inside.
@@ -172,26 +169,27 @@ impl fmt::Display for ByteSize {
 
 macro_rules! text_form {
     ($type:ty, $name:literal, $description:literal, $pattern:literal) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
             }
         }
-        impl JsonSchema for $type {
+        impl schemars::JsonSchema for $type {
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 $name.into()
             }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "description": $description, "pattern": $pattern})
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "description": $description, "pattern": $pattern})
             }
         }
     };
 }
+pub(crate) use text_form;
 text_form!(Span, "Span", "a duration with unit: 30s, 15m, 1h30m, 7d", r"^([0-9]+(ms|s|m|h|d|w))+$");
 text_form!(ByteSize, "ByteSize", "a size with unit: 500MB, 64MiB", r"^[0-9.]+ ?([kKMGT]i?)?B$");
 

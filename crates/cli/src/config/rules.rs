@@ -22,6 +22,7 @@ mod components;
 mod copies;
 mod overlaps;
 mod rpo;
+mod schedules;
 mod secrets;
 mod services;
 mod store;
@@ -64,6 +65,7 @@ impl Rules<'_> {
         self.judge_services(findings);
         self.judge_secrets(findings);
         self.judge_channels(findings);
+        self.judge_schedules(findings);
     }
 
     fn judge_names(&self, findings: &mut Vec<Finding>) {

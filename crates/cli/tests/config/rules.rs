@@ -135,15 +135,69 @@ fn times_of_backups_are_judged() {
     let text = format!("{HEAD}{DATABASE}").replace("{every: 1h}", "{every: 0s, at: \"25:00Z\"}");
     let error = Surroundings::one(&text).refused();
     shows(&error, "muster.yaml:8:21", "0s", "`every: 0s`", "write `every: 1h`");
-    shows(&error, "muster.yaml:8:29", "\"25:00Z\"", "not a time of day in UTC", "02:00Z");
+    shows(&error, "muster.yaml:8:29", "\"25:00Z\"", "has no time of day in `25:00z`", "daily 02:00Z");
     let text = text.replace("every: 0s, at: \"25:00Z\"", "at: \"02:00\"");
     shows_only(
         &Surroundings::one(&text).refused(),
         "muster.yaml:8:18",
         "\"02:00\"",
-        "not a time of day in UTC",
-        "02:00Z",
+        "does not say on which days",
+        "daily 02:00",
     );
+}
+
+#[test]
+fn a_rule_that_is_no_rule_is_shown_with_what_to_write() {
+    let broken = |rule: &str| {
+        let text = format!("{HEAD}{DATABASE}").replace("{every: 1h}", &format!("{{at: \"{rule}\"}}"));
+        Surroundings::one(&text).refused()
+    };
+    for (rule, message) in [
+        ("sometimes 02:00", "is no rule for a schedule"),
+        ("fifth monday of month 09:00", "names a day that some periods do not have"),
+        ("sunday", "has no time of day"),
+        ("cron 0 2 * *", "has 4 fields, not five"),
+        ("cron 0 0 31 2 *", "never comes"),
+    ] {
+        shows_only(&broken(rule), "muster.yaml:8:18", &format!("\"{rule}\""), message, "write ");
+    }
+}
+
+#[test]
+fn a_rule_must_keep_what_every_promises_beside_it() {
+    let text = format!("{HEAD}{DATABASE}").replace("{every: 1h}", "{every: 1d, at: \"weekdays 02:00\"}");
+    shows_only(
+        &Surroundings::one(&text).refused(),
+        "muster.yaml:8:21",
+        "1d",
+        "lets 3d lie between two backups, and `every` promises 1d",
+        "leave `every` out",
+    );
+    let kept = text.replace("weekdays 02:00", "daily 02:00");
+    Surroundings::one(&kept).load().unwrap();
+}
+
+#[test]
+fn schedules_of_the_platform_are_judged() {
+    let cases = [
+        ("timezone: Europe/Atlantis\n", "is not known on this host", "Europe/Berlin"),
+        ("schedules: {verify: {read_data: 10%}}\n", "`verify` does not say when", "write `every: 6h`"),
+        ("schedules: {prune: {every: 1d, at: \"daily 02:00\"}}\n", "has both `every` and `at`", "keep one"),
+        ("schedules: {prune: {every: 0s}}\n", "is no distance between two runs", "write `every: 1d`"),
+        ("schedules: {copy: {every: 1h}}\n", "the repository has no copies", "copies:"),
+        ("schedules: {at_once: 0}\n", "lets nothing run", "at_once: 2"),
+        ("schedules: {verify: {every: 1d, read_data: much}}\n", "is not a part of the data", "write `100%`"),
+    ];
+    for (text, message, hint) in cases {
+        let error = whole(text).refused();
+        let finding = error.findings.iter().find(|finding| finding.message.contains(message));
+        let finding = finding.unwrap_or_else(|| panic!("{text}: {error:?}"));
+        assert!(finding.place.as_ref().is_some_and(|place| place.line == 9), "{text}: {finding:?}");
+        assert!(finding.hint.as_deref().unwrap_or_default().contains(hint), "{text}: {finding:?}");
+    }
+    let fine = "timezone: Europe/Berlin\nschedules:\n  verify: {at: \"sunday 03:00\", read_data: 10%}\n  \
+                prune: {at: \"daily 05:00\"}\n  check: {every: 5m, tag: quick}\n  prove: {at: \"first monday of quarter 09:00\"}\n";
+    whole(fine).load().unwrap();
 }
 
 #[test]

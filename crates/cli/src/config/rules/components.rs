@@ -7,18 +7,13 @@
 
 use std::path::Path;
 
-use muster_types::{
-    Span,
-    config::{
-        Assertion, BackupPolicy, Component, Keep, KeepCount, KubernetesComponent, PostgresComponent,
-        VaultComponent,
-    },
+use muster_types::config::{
+    Assertion, BackupPolicy, Component, Keep, KeepCount, KubernetesComponent, PostgresComponent,
+    VaultComponent,
 };
 
-use super::Rules;
+use super::{Rules, schedules};
 use crate::config::{finding::Finding, secret};
-
-const DAY: Span = Span::from_secs(24 * 60 * 60);
 
 impl Rules<'_> {
     pub(super) fn judge_components(&self, findings: &mut Vec<Finding>) {
@@ -238,12 +233,12 @@ impl Rules<'_> {
         if component.is_disposable() {
             return;
         }
-        let interval = common.backup.as_ref().and_then(interval);
+        let interval = common.backup.as_ref().and_then(schedules::interval);
         if interval.is_none() && !self.is_refused(&path) {
             let place = self.sources.place(self.key_at(&path));
             let finding =
                 Finding::warning(format!("component `{name}` does not say when it is backed up")).at(place);
-            findings.push(finding.hint("add `backup: {every: 1d}` and let a timer run `muster backup`"));
+            findings.push(finding.hint("add `backup: {every: 1d}` and run `muster schedule --run`"));
         }
         self.judge_rpo(name, component, interval, findings);
     }
@@ -264,9 +259,7 @@ impl Rules<'_> {
                 "write `every: 1h`, or whatever the rpo asks for",
             );
         }
-        if let Some(at) = backup.at.as_deref().filter(|at| !is_time_of_day(at)) {
-            wrong("at", format!("`at: {at}` is not a time of day in UTC"), "write `at: \"02:00Z\"`");
-        }
+        self.judge_promise(name, backup, findings);
     }
 
     fn judge_classes(&self, name: &str, component: &Component, findings: &mut Vec<Finding>) {
@@ -376,25 +369,7 @@ fn has_password(url: &str) -> bool {
         })
 }
 
-/// The longest distance between two planned backups.
-fn interval(backup: &BackupPolicy) -> Option<Span> {
-    backup.every.or_else(|| backup.at.is_some().then_some(DAY))
-}
-
 fn keeps_nothing(keep: &Keep) -> bool {
     let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
     keep.within.is_none() && counts.into_iter().flatten().all(|count| count == KeepCount::Count(0))
-}
-
-/// `HH:MMZ`: without the `Z` nobody knows whose clock is meant.
-fn is_time_of_day(text: &str) -> bool {
-    let Some((hours, minutes)) = text.strip_suffix('Z').and_then(|text| text.split_once(':')) else {
-        return false;
-    };
-    let within = |text: &str, end: u8| {
-        text.len() == 2
-            && text.bytes().all(|b| b.is_ascii_digit())
-            && text.parse::<u8>().is_ok_and(|n| n < end)
-    };
-    within(hours, 24) && within(minutes, 60)
 }
