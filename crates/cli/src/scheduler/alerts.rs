@@ -44,8 +44,10 @@ pub(crate) fn word(standing: Option<Standing>) -> &'static str {
 
 /// Notes how a job stands now; returns whether that is a change that people are told.
 pub(super) fn note(state: &mut JobState, name: &str, place: &str, standing: Standing) -> bool {
-    let is_change = word(state.alert.standing) != word(Some(standing));
-    if !is_change {
+    // While what failed runs again it is late too: that is nothing new.
+    let is_known =
+        matches!((state.alert.standing, standing), (Some(Standing::Failed), Standing::Overdue { .. }));
+    if is_known || word(state.alert.standing) == word(Some(standing)) {
         return false;
     }
     let text = text(state, name, place, standing);

@@ -55,6 +55,7 @@ mod rescue;
 mod rotation;
 mod runbooks;
 mod s3;
+mod schedule;
 mod sftp;
 mod story;
 mod surveys;
