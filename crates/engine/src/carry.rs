@@ -95,22 +95,31 @@ pub fn current_files(folder: &Path, files: &[PathBuf]) -> Result<Vec<CarriedFile
 /// Returns the backups that the repository must still have: those that this journal's runs have taken and nobody has
 /// forgotten. Another host may prune; its journal, which the repository carries too, says what it forgot.
 ///
-/// # Errors
-/// The repository cannot be listed or asked.
-pub fn expected_backups(world: &World, events: &[Event]) -> Result<BTreeSet<BackupId>, EngineError> {
+/// A repository that cannot be listed is as damaged as whoever asks will find out: then all that were taken are expected.
+pub fn expected_backups(world: &World, events: &[Event]) -> BTreeSet<BackupId> {
     let mut expected = fold::expected_backups(events);
+    match forgotten_elsewhere(world, &expected) {
+        Ok(forgotten) => expected.retain(|id| !forgotten.contains(id)),
+        Err(error) => log::warn!("nobody knows what other hosts have forgotten: {error}"),
+    }
+    expected
+}
+
+/// Of the expected backups those that are not there, and that the journal of another host says it forgot.
+fn forgotten_elsewhere(
+    world: &World,
+    expected: &BTreeSet<BackupId>,
+) -> Result<BTreeSet<BackupId>, EngineError> {
     let there: BTreeSet<BackupId> = world.repo.list()?.backups.into_iter().map(|backup| backup.id).collect();
-    if expected.is_subset(&there) {
-        return Ok(expected);
+    let missing: BTreeSet<BackupId> = expected.difference(&there).cloned().collect();
+    if missing.is_empty() {
+        return Ok(missing);
     }
     // A journal that is damaged tells nothing: what it may have forgotten counts as missing.
-    for state in carried(&world.repo)?.0 {
-        let events =
-            state.entries.iter().filter_map(|entry| serde_json::from_str::<Event>(&entry.entry).ok());
-        let forgotten = fold::forgotten(&events.collect::<Vec<_>>());
-        expected.retain(|id| there.contains(id) || !forgotten.contains(id));
-    }
-    Ok(expected)
+    let entries = carried(&world.repo)?.0.into_iter().flat_map(|state| state.entries);
+    let events: Vec<Event> = entries.filter_map(|entry| serde_json::from_str(&entry.entry).ok()).collect();
+    let forgotten = fold::forgotten(&events);
+    Ok(missing.intersection(&forgotten).cloned().collect())
 }
 
 fn try_store(world: &World) -> Result<(), EngineError> {

@@ -97,7 +97,7 @@ fn thin(global: &Global, args: &PruneArgs, world: &World, copy: &str) -> Result<
         .map(|kept| kept.backup.id.clone())
         .collect();
     if args.dry_run {
-        let backups = carry::expected_backups(world, &events)?.into_iter().collect();
+        let backups = carry::expected_backups(world, &events).into_iter().collect();
         let expected = Expected { backups, keys: Vec::new() };
         let stats = world.repo.foresee_thinning(location, &gone, &expected)?;
         let document = json!({"copy": copy, "backups": gone, "would": stats});
