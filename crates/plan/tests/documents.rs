@@ -1,5 +1,5 @@
 //! Recovery documents in more layouts, written for this test: tables for everything, underlined headings with nested
-//! lists, a single runbook with front matter, prose, German, reStructuredText, AsciiDoc, and HTML with folded parts.
+//! lists, a single runbook with front matter, prose, German, reStructuredText, `AsciiDoc`, and HTML with folded parts.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "a test")]
 
 use muster_plan::{
@@ -343,6 +343,65 @@ fn a_first_heading_beside_others_like_it_is_a_scenario_and_labels_need_no_mark()
     assert_eq!(found.scenarios[0].prerequisites, ["kubectl"]);
     assert_eq!(steps(&found.scenarios[0]), [(9, StepKind::Command, Class::Idempotent)]);
     assert_eq!(found.unrecognised, []);
+}
+
+#[test]
+fn parts_promises_and_people_are_recognised_wherever_they_stand() {
+    let text = "\
+# Handbook
+
+Objective: RTO 2h / RPO 24h
+
+Table of Contents
+=================
+
+* [Redis](#redis)
+
+## Redis out of memory
+
+### Detect
+Panel above 95 %.
+
+### Act
+```bash
+redis-cli -h cache config set maxmemory 4gb
+```
+
+### Confirm
+```bash
+redis-cli -h cache ping
+```
+
+## Problem: disk of db-1
+
+1. `journalctl --vacuum-size=100M`
+
+On-call: ops@corp.example, +44 20 7946 0000
+
+## Exercises
+
+1. Region failover - every 6 months - SRE
+";
+    let found = recognised(text);
+    assert_eq!(objectives(&found), [("platform", Some(2 * HOUR), Some(DAY))]);
+    assert_eq!(titles(&found), [(None, "Redis out of memory", 10), (None, "disk of db-1", 25)]);
+    let first = &found.scenarios[0];
+    assert_eq!((first.symptoms.len(), first.steps.len(), first.is_verified), (1, 2, true));
+    assert_eq!(found.contacts[0].email.as_deref(), Some("ops@corp.example"));
+    let drill = &found.drills[0];
+    assert_eq!((drill.frequency.as_deref(), drill.every_seconds), (Some("every 6 months"), Some(180 * DAY)));
+    assert_eq!(
+        objectives(&recognised(
+            "# x\n\nWir m\u{fc}ssen innerhalb von 4 Stunden wieder online sein und d\u{fc}rfen h\u{f6}chstens 1 Stunde verlieren.\n\n## SLO\n\nNoted"
+        )),
+        [("platform", Some(4 * HOUR), Some(HOUR))]
+    );
+    assert_eq!(
+        objectives(&recognised(
+            "# x\n\n## SLO\n\nBack in 30 minutes (RTO), no more than 5 minutes of data (RPO).\n"
+        )),
+        [("platform", Some(1800), Some(300))]
+    );
 }
 
 #[test]

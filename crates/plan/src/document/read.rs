@@ -294,6 +294,10 @@ impl<'a> Reader<'a> {
     }
 
     fn open_section(&mut self, heading: String, level: u8, line: usize) {
+        // What follows a table of contents does not stand in it, however large its heading is.
+        let is_contents = ["table of contents", "contents", "inhalt", "inhaltsverzeichnis"]
+            .contains(&heading.trim().to_lowercase().as_str());
+        let level = if is_contents && !self.open.is_empty() { level.max(2) } else { level };
         self.current.last_line = line.saturating_sub(1).max(1);
         let next = Section {
             heading: heading.clone(),

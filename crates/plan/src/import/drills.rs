@@ -51,12 +51,12 @@ pub(super) fn read(reader: &mut Reader<'_>) {
                 }
                 BlockKind::Item(item) if block.depth == 1 && topic != Topic::After => {
                     let text = item.text.plain.replace('\n', " ");
-                    let own = duration::rhythm(&text);
+                    let own = duration::rhythm(&text).map(str::to_owned).or_else(|| duration::every(&text));
                     let is_drill = Words::of(&text).has(DRILL);
                     // Items with boxes under `Test checklist` are what is ticked, not drills of their own.
                     let is_listed = topic == Topic::Drills && item.checkbox.is_none() && own.is_some();
-                    if (is_drill && own.or(inherited.as_deref()).is_some()) || is_listed {
-                        let frequency = own.map(str::to_owned).or_else(|| inherited.clone());
+                    if (is_drill && own.as_ref().or(inherited.as_ref()).is_some()) || is_listed {
+                        let frequency = own.or_else(|| inherited.clone());
                         push(reader, line, &title(&text), frequency);
                         reader.take(at, index);
                     }

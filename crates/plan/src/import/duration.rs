@@ -198,6 +198,15 @@ pub(super) fn interval(text: &str) -> Option<u64> {
     words.has(&["every", "each"]).then(|| longest(text)).flatten()
 }
 
+/// `every 6 months`, as written, where no word names the rhythm.
+pub(super) fn every(text: &str) -> Option<String> {
+    let lower = text.to_lowercase();
+    let (_, rest) = lower.split_once("every ")?;
+    let mut words = rest.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let written = format!("every {} {}", words.next()?, words.next()?);
+    longest(&written).map(|_| written)
+}
+
 /// How often, in the words that documents share; `None` when the text names no rhythm.
 pub(super) fn rhythm(text: &str) -> Option<&'static str> {
     let words = Words::of(text);

@@ -19,6 +19,9 @@ const RTO: &[&str] = &[
     "time to recover",
     "max downtime",
     "maximum downtime",
+    "max outage",
+    "maximum outage",
+    "outage time",
     "recovery within",
     "restore within",
 ];
@@ -322,6 +325,11 @@ fn of_sentence(text: &str, line: usize, heading: Option<Which>, topic: Topic) ->
             let (left, right) = text.split_at_checked(a.max(b)).unwrap_or((text, ""));
             let (first, second) = if a < b { (Which::Rto, Which::Rpo) } else { (Which::Rpo, Which::Rto) };
             let scope = scope(text);
+            // `up again in 30 minutes (RTO), with 5 minutes lost (RPO)`: the times stand before their names.
+            let (left, right) = match text.get(..a.min(b)).zip(text.get(a.min(b)..a.max(b))) {
+                Some(before) if duration::longest(right).is_none() => before,
+                _ => (left, right),
+            };
             single(left, first, &scope, line).into_iter().chain(single(right, second, &scope, line)).collect()
         }
         (Some(_), None) => single(text, Which::Rto, &scope(text), line).into_iter().collect(),
@@ -333,17 +341,24 @@ fn of_sentence(text: &str, line: usize, heading: Option<Which>, topic: Topic) ->
 /// Whether the abbreviation stands at the beginning as a label, or a sentence says what it is.
 fn is_stated(text: &str) -> bool {
     let words = Words::of(text);
-    words.begins(&[
-        "rto",
-        "rpo",
-        "recovery time objective",
-        "recovery point objective",
-        "target rto",
-        "target rpo",
-    ]) || words.has(&[
-        "rto is", "rpo is", "rto of", "rpo of", "an rto", "an rpo", "our rto", "our rpo", "the rto",
-        "the rpo",
-    ])
+    // `Objective: RTO 2h / RPO 24h`
+    let is_labelled = label(text).is_some_and(|(name, _)| {
+        let name = Words::of(name);
+        name.len() <= 2 && name.begins(&["objective*", "target*", "goal*", "sla", "slo"])
+    });
+    is_labelled
+        || words.begins(&[
+            "rto",
+            "rpo",
+            "recovery time objective",
+            "recovery point objective",
+            "target rto",
+            "target rpo",
+        ])
+        || words.has(&[
+            "rto is", "rpo is", "rto of", "rpo of", "an rto", "an rpo", "our rto", "our rpo", "the rto",
+            "the rpo",
+        ])
 }
 
 /// `Database: RTO 1h` and `RTO (database): 1h` name what they are for.

@@ -54,7 +54,7 @@ pub(super) fn read(reader: &mut Reader<'_>) {
                     topic,
                     &section.heading,
                 ),
-                BlockKind::Paragraph(text) if is_here => {
+                BlockKind::Paragraph(text) if is_here || names_somebody(&text.plain) => {
                     let mut any = false;
                     for (offset, part) in text.plain.lines().enumerate() {
                         any |= (label(part).is_some() || reaches(part).is_some())
@@ -71,6 +71,14 @@ pub(super) fn read(reader: &mut Reader<'_>) {
     }
     roles(reader);
     from_contacts(reader);
+}
+
+/// `On-call: ops@example.org`, wherever it stands.
+fn names_somebody(text: &str) -> bool {
+    label(text).is_some_and(|(name, rest)| {
+        Words::of(name).has(&["on call", "oncall", "contact*", "hotline", "emergency number"])
+            && (find_email(rest).is_some() || find_phone(rest).is_some())
+    })
 }
 
 /// Whether each item of a section that nobody else has understood is somebody with a number or an address.

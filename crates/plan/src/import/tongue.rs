@@ -24,6 +24,8 @@ const WORDS: &[Entry] = &[
     ("wiederherstellungspunkt*", &["recovery", "point"]),
     ("datenverlust*", &["data", "loss"]),
     ("ziele", &["targets"]),
+    ("ziel", &["target"]),
+    ("produktion", &["production"]),
     ("zielwert*", &["targets"]),
     ("zielzeit*", &["target", "time"]),
     ("prioritaet*", &["priority"]),
@@ -31,6 +33,7 @@ const WORDS: &[Entry] = &[
     ("gesamt*", &["overall"]),
     ("datenklasse*", &["data", "class"]),
     // Backups.
+    ("sichern", &["back", "up"]),
     ("datensicherung*", &["backups"]),
     ("sicherungskopie*", &["backups"]),
     ("sicherung*", &["backup"]),
@@ -125,6 +128,7 @@ const WORDS: &[Entry] = &[
     ("komponente*", &["component"]),
     ("eskalation*", &["escalation"]),
     ("stufe", &["level"]),
+    ("wen", &["whom", "to"]),
     // Rehearsals and rhythms.
     ("uebung*", &["drill"]),
     ("testplan", &["test", "plan"]),
@@ -142,6 +146,7 @@ const WORDS: &[Entry] = &[
     ("jede*", &["each"]),
     ("monat", &["month"]),
     ("woche", &["week"]),
+    ("nacht", &["night"]),
     ("quartal", &["quarter"]),
     ("sofort", &["immediately"]),
     ("keiner", &["none"]),

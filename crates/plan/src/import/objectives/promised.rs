@@ -5,21 +5,24 @@
 
 use super::{Objective, Topic, Which, Words, duration, objective, set};
 
-/// What a sentence promises without the abbreviations, and for which target.
-const PROMISES: &[(&str, Which)] = &[
-    ("back online within", Which::Rto),
-    ("back up within", Which::Rto),
-    ("online again within", Which::Rto),
-    ("running again within", Which::Rto),
-    ("up and running within", Which::Rto),
-    ("operational within", Which::Rto),
-    ("restored within", Which::Rto),
-    ("recovered within", Which::Rto),
-    ("lose no more than", Which::Rpo),
-    ("lose at most", Which::Rpo),
-    ("lose more than", Which::Rpo),
-    ("loss of no more than", Which::Rpo),
-    ("loss of at most", Which::Rpo),
+/// What a sentence promises without the abbreviations, what else it must say, and for which target.
+const PROMISES: &[(&str, &str, Which)] = &[
+    ("back online within", "", Which::Rto),
+    ("back up within", "", Which::Rto),
+    ("online again within", "", Which::Rto),
+    ("running again within", "", Which::Rto),
+    ("up and running within", "", Which::Rto),
+    ("be operational within", "", Which::Rto),
+    ("be restored within", "", Which::Rto),
+    ("be recovered within", "", Which::Rto),
+    ("lose no more than", "", Which::Rpo),
+    ("lose at most", "", Which::Rpo),
+    ("lose more than", "", Which::Rpo),
+    ("loss of no more than", "", Which::Rpo),
+    ("loss of at most", "", Which::Rpo),
+    ("innerhalb von", "wieder", Which::Rto),
+    ("h\u{f6}chstens", "verlieren", Which::Rpo),
+    ("maximal", "verlieren", Which::Rpo),
 ];
 
 /// `We must be back online within 4 hours and lose no more than 1 hour of data.`
@@ -35,13 +38,17 @@ pub(super) fn of(text: &str, line: usize, topic: Topic) -> Vec<Objective> {
         "aim*",
         "promise*",
         "guarantee*",
+        "wir",
+        "muss",
+        "m\u{fc}ssen",
+        "soll",
     ]);
     if !is_promise || !matches!(topic, Topic::Objectives | Topic::Overview | Topic::Unknown) {
         return Vec::new();
     }
     let lower = text.to_lowercase();
     let mut found: Vec<Objective> = Vec::new();
-    for (phrase, which) in PROMISES {
+    for (phrase, _, which) in PROMISES.iter().filter(|(_, also, _)| lower.contains(also)) {
         let Some(rest) = lower.split_once(phrase).map(|(_, rest)| rest) else { continue };
         if let Some(seconds) = duration::longest(rest) {
             let mut one = objective("platform", "platform", line, text);

@@ -84,6 +84,7 @@ pub(super) fn scenarios(document: &Document, topics: &[Topic]) -> Vec<usize> {
         chosen.extend(children(document, container).filter(|at| may(*at) && fits_container(document, *at)));
     }
     chosen.extend(all().filter(|at| has_symptoms(document, *at)));
+    chosen.extend(all().filter(|at| !is_title(document, *at) && has_parts(document, *at)));
     let families: BTreeSet<_> = chosen.iter().filter_map(|at| family(document, *at)).collect();
     let siblings: Vec<usize> = all()
         .filter(|at| family(document, *at).is_some_and(|one| families.contains(&one)))
@@ -159,6 +160,9 @@ fn explicit(heading: &str) -> Option<(Option<String>, String)> {
         "case",
         "situation",
         "disaster",
+        "problem",
+        "issue",
+        "alert",
         "ausfallszenario",
         "szenario",
         "notfall",
@@ -290,6 +294,20 @@ fn has_symptoms(document: &Document, at: usize) -> bool {
         || children(document, at).any(|child| {
             document.sections.get(child).is_some_and(|one| is_symptoms(numbering(&one.heading).1))
         })
+}
+
+/// Whether it is made of the parts of a scenario: `Detect`, `Act`, `Confirm`.
+fn has_parts(document: &Document, at: usize) -> bool {
+    let is_short = |heading: &str| Words::of(heading).len() <= 2;
+    let parts: Vec<Part> = children(document, at)
+        .filter_map(|child| document.sections.get(child))
+        .map(|one| numbering(&one.heading).1)
+        .filter(|heading| is_short(heading))
+        .map(Part::of)
+        .filter(|part| matches!(part, Part::Symptoms | Part::Diagnosis | Part::Recovery | Part::Verification))
+        .collect();
+    let first = parts.first();
+    parts.iter().any(|part| Some(part) != first) && has_steps(document, at)
 }
 
 /// Whether there is anything to do in it.
