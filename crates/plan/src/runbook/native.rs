@@ -430,7 +430,17 @@ pub(super) fn read(
         _ => {}
     }
     match &value.value {
-        Value::Map(_) => Some(long(name, value, faults)),
+        Value::Map(_) => {
+            // `checks: []` would look at nothing, or at everything, and pass.
+            if let Some(list) = value.get("checks").filter(|list| is_empty_list(list)) {
+                faults.push(names_nothing(name, list));
+            }
+            Some(long(name, value, faults))
+        }
+        Value::List(_) if is_empty_list(value) => {
+            faults.push(names_nothing(name, value));
+            None
+        }
         Value::Null => {
             let hint = format!("write `{name}: …`; `docs/runbooks.md` has an example of each step");
             faults.push(Fault::new((value.line, value.column), name, format!("`{name}` says nothing"), hint));
@@ -438,6 +448,15 @@ pub(super) fn read(
         }
         _ => short(name, value, faults),
     }
+}
+
+fn is_empty_list(node: &Node) -> bool {
+    matches!(&node.value, Value::List(items) if items.is_empty())
+}
+
+fn names_nothing(name: &'static str, node: &Node) -> Fault {
+    let hint = "name what is meant, or leave the step out";
+    Fault::new((node.line, node.column), name, format!("a `{name}` step has an empty list"), hint)
 }
 
 /// `stop: api`, `check: [ready, live]`, `wait: 5m`, `http: GET https://…`.
@@ -646,6 +665,9 @@ fn says_nothing(native: &Native) -> bool {
 /// `parallel: [{…}, {…}]` or `parallel: {steps: […], at_once: 2}`.
 fn parallel(value: &Node, depth: usize, faults: &mut Vec<Fault>) -> Native {
     if !matches!(value.value, Value::Map(_)) {
+        if is_empty_list(value) {
+            faults.push(names_nothing("parallel", value));
+        }
         return Native::Parallel { steps: inner(value, "parallel", depth, faults), at_once: AT_ONCE };
     }
     let steps = value.get("steps").map(|node| inner(node, "steps", depth, faults)).unwrap_or_default();

@@ -21,7 +21,7 @@ pub(super) fn check(runbook: &Runbook, document: &Document, faults: &mut Vec<Fau
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     answers: BTreeSet<String>,
     steps: BTreeSet<String>,
@@ -34,6 +34,7 @@ fn visit(step: &Step, document: &Document, known: &mut Known, faults: &mut Vec<F
                 faults.push(fault);
             }
         }
+        faults.extend(unclosed(text, step, document));
     }
     let asks = step.when.iter().map(|when| when.name.as_str()).chain(answer_of(&step.action));
     for name in asks.filter(|name| !known.answers.contains(*name)) {
@@ -48,8 +49,18 @@ fn visit(step: &Step, document: &Document, known: &mut Known, faults: &mut Vec<F
     if let Action::Native(native) = &step.action {
         // Steps within are seen in their order; recursion is bounded by what the loader takes.
         if depth < 10 {
+            // What happens side by side does not know of each other.
+            let before = matches!(native, Native::Parallel { .. }).then(|| known.clone());
             for inner in native.inner() {
-                visit(inner, document, known, faults, depth + 1);
+                match &before {
+                    Some(before) => {
+                        let mut own = before.clone();
+                        visit(inner, document, &mut own, faults, depth + 1);
+                        known.answers.extend(own.answers);
+                        known.steps.extend(own.steps);
+                    }
+                    None => visit(inner, document, known, faults, depth + 1),
+                }
             }
         }
         if matches!(native, Native::Ask { .. } | Native::Choose { .. } | Native::Confirm { .. }) {
@@ -151,6 +162,22 @@ pub(super) fn is_foreign(expression: &str) -> bool {
                 | "define"
                 | "template"
         )
+}
+
+/// `{{ answers.x` without its end would be given to the shell as it stands.
+fn unclosed(text: &str, step: &Step, document: &Document) -> Option<Fault> {
+    let last = text.rfind("{{")?;
+    let inside = text.get(last + 2..).filter(|rest| !rest.contains("}}"))?.trim_start();
+    let is_ours = ["answers", "steps"]
+        .iter()
+        .chain(INVENTORY)
+        .any(|root| inside.strip_prefix(root).is_some_and(|rest| rest.starts_with('.')))
+        || inside.starts_with("ask(");
+    let written = inside.lines().next().unwrap_or_default().trim_end();
+    is_ours.then(|| {
+        let place = place(document, step.line, written);
+        Fault::new(place, written, "the template has no end", format!("close it: `{{{{ {written} }}}}`"))
+    })
 }
 
 pub(super) fn expressions(text: &str) -> Vec<String> {

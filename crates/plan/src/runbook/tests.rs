@@ -186,6 +186,14 @@ fn each_fault_is_named_with_line_and_column() {
             "```bash\necho {{ steps.x.output }}\n```",
             (5, 8, "the template refers to the step `x`, and no step before it has that name"),
         ),
+        ("```bash {class=observe}\necho {{ run.id }} {{ answers.x\n```", (5, 22, "the template has no end")),
+        (
+            "```muster\nparallel: [{exec: ls, id: a}, {exec: \"echo {{ steps.a.output }}\"}]\n```",
+            (5, 46, "the template refers to the step `a`, and no step before it has that name"),
+        ),
+        ("```muster\nparallel: []\n```", (5, 11, "a `parallel` step has an empty list")),
+        ("```muster\ncheck: []\n```", (5, 8, "a `check` step has an empty list")),
+        ("```muster\nwait: {for: 5m, checks: []}\n```", (5, 25, "a `wait` step has an empty list")),
         ("```bash\necho {{ nothing }}\n```", (5, 8, "the template refers to `nothing`, which is nothing")),
         ("```bash {when=\"how=docker\"}\nls\n```", (4, 16, "no step before this one asks for `how`")),
         (
