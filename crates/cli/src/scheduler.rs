@@ -31,7 +31,7 @@ use muster_engine::{
     lock::{self, Sharing},
     process,
 };
-use muster_plan::schedule::{Due, End, Missed, Reason, Standing, due, standing};
+use muster_plan::schedule::{Due, End, Missed, Reason, due, standing};
 use muster_types::{Clock, Kind, Timestamp, config::Platform, event::ProcessMark};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 use self::{
     alerts::Message,
     child::Ended,
-    receivers::Receiver,
+    receivers::{Receiver, log_job},
     state::{Attempt, Caught, Ended as Seen},
 };
 pub(crate) use self::{
@@ -59,16 +59,10 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// How often everything is looked at although nothing has happened: clocks are set, files change.
 const LOOK: Duration = Duration::from_secs(5);
-/// Before a channel that has not taken a message is asked again.
-const TELL_AGAIN: Duration = Duration::from_secs(15);
 /// How long jobs may take to stop at a safe place.
 const STOP: Duration = Duration::from_mins(1);
 /// How many jobs run at once when nobody says.
 const AT_ONCE: usize = 2;
-/// A receiver that has ended so often in a row is told, and one that has lived so long is well.
-const ENDS_MAX: u32 = 3;
-const LIVES: Duration = Duration::from_secs(30);
-
 /// What the loop waits for.
 #[derive(Debug)]
 enum Note {
@@ -391,96 +385,6 @@ impl<'a> Scheduler<'a> {
         self.tell_line(name, "ended", text, more);
     }
 
-    fn keep_receiving(&mut self) {
-        let now = SystemClock.now();
-        for index in 0..self.receivers.len() {
-            let one = &mut self.receivers[index];
-            let name = log_job(&one.component);
-            if one.is_well(LIVES) && self.state.jobs.contains_key(&name) {
-                self.log_stands(&name, Standing::Well, now);
-                continue;
-            }
-            if !one.is_due() {
-                continue;
-            }
-            let component = one.component.clone();
-            let mut args = global_args(self.global);
-            args.extend(["wal", "receive", &component, "--json"].map(ToOwned::to_owned));
-            let of = component.clone();
-            let note = |ended| Note::ReceiverEnded { component: of, ended };
-            match child::start(&args, self.sender.clone(), note) {
-                Ok(process) => {
-                    self.receivers[index].begin(process);
-                    let more = json!({"pid": process.pid, "is": "begun"});
-                    self.tell_line(
-                        &name,
-                        "receiver",
-                        format!("begins: muster wal receive {component}"),
-                        more,
-                    );
-                }
-                Err(error) => {
-                    let said = format!("it cannot be started: {error}");
-                    self.receiver_ended(&component, &Ended { code: None, said, run: None });
-                }
-            }
-        }
-    }
-
-    fn receiver_ended(&mut self, component: &str, ended: &Ended) {
-        let Some(one) = self.receivers.iter_mut().find(|one| one.component == component) else { return };
-        let pause = one.end(ended);
-        let (ends, now, name) = (one.ends, SystemClock.now(), log_job(component));
-        if self.is_stopping {
-            return;
-        }
-        let is_elsewhere = ended.code == Some(i32::from(exit::code(Kind::Locked)));
-        let said = if ended.said.is_empty() { "it ended" } else { &ended.said };
-        let text = format!("ended: {said}; again in {}s", pause.as_secs());
-        self.tell_line(
-            &name,
-            "receiver",
-            text,
-            json!({"is": "ended", "exit": ended.code, "reason": ended.said}),
-        );
-        if is_elsewhere {
-            return;
-        }
-        let state = self.state.jobs.entry(name.clone()).or_insert_with(|| JobState::new(now));
-        state.ended = Some(Seen { at: now, end: End::Failed, said: said.to_owned(), run: None });
-        if ends >= ENDS_MAX {
-            self.log_stands(&name, Standing::Failed, now);
-        }
-    }
-
-    fn log_stands(&mut self, name: &str, standing: Standing, now: Timestamp) {
-        let place = self.place.clone();
-        let state = self.state.jobs.entry(name.to_owned()).or_insert_with(|| JobState::new(now));
-        if alerts::note(state, name, &place, standing) {
-            let text = state.alert.text.clone();
-            self.keep();
-            self.tell_line(name, "alert", text, json!({"is": word(Some(standing))}));
-        }
-    }
-
-    /// Sends what channels have not taken yet, one round at a time.
-    fn tell(&mut self) {
-        if self.is_telling || self.tell_next > Instant::now() {
-            return;
-        }
-        let channels = &self.platform.notify;
-        let messages: Vec<Message> = self
-            .state
-            .jobs
-            .iter()
-            .flat_map(|(name, state)| alerts::untold(name, &state.alert, channels))
-            .collect();
-        if !messages.is_empty() {
-            self.is_telling = true;
-            alerts::send(messages, channels.clone(), self.sender.clone());
-        }
-    }
-
     /// Waits for what happens next, at most so long; returns whether something has.
     fn hear(&mut self, notes: &Notes<Note>, at_most: Duration) -> bool {
         let Ok(first) = notes.recv_timeout(at_most) else { return false };
@@ -489,32 +393,10 @@ impl<'a> Scheduler<'a> {
                 Note::JobEnded { job, ended } => self.job_ended(&job, ended),
                 Note::ReceiverEnded { component, ended } => self.receiver_ended(&component, &ended),
                 Note::Told { message, told } => self.told(&message, told),
-                Note::AllTold => {
-                    self.is_telling = false;
-                    let pause = if self.has_failed_to_tell { TELL_AGAIN } else { Duration::ZERO };
-                    self.tell_next = Instant::now() + pause;
-                    self.has_failed_to_tell = false;
-                }
+                Note::AllTold => self.all_told(),
             }
         }
         true
-    }
-
-    fn told(&mut self, message: &Message, told: Result<(), String>) {
-        let Message { job, channel, word, .. } = message;
-        let text = match &told {
-            Ok(()) => format!("told {channel}: {word}"),
-            Err(error) => format!("cannot tell {channel} ({word}): {error}; it is tried again"),
-        };
-        if told.is_ok() {
-            if let Some(state) = self.state.jobs.get_mut(job) {
-                state.alert.told.insert(channel.clone(), word.clone());
-            }
-            self.keep();
-        } else {
-            self.has_failed_to_tell = true;
-        }
-        self.tell_line(job, "told", text, json!({"channel": channel, "is": word, "error": told.err()}));
     }
 
     /// Lets everything that runs stop at a safe place.
@@ -556,11 +438,6 @@ impl<'a> Scheduler<'a> {
     fn tell_line(&self, job: &str, event: &'static str, text: String, more: Value) {
         (self.say)(&Said { at: SystemClock.now(), job: job.to_owned(), event, text, more });
     }
-}
-
-/// What the alerts of a receiver are called.
-fn log_job(component: &str) -> String {
-    format!("wal receive {component}")
 }
 
 /// When a file was changed last; nothing: it is not there.

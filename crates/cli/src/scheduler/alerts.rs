@@ -5,20 +5,28 @@
 //!
 //! A crash between a message and its note tells it twice: better than never.
 
-use std::{collections::BTreeMap, sync::mpsc::Sender, thread};
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::Sender,
+    thread,
+    time::{Duration, Instant},
+};
 
 use muster_drivers::notify;
 use muster_plan::schedule::Standing;
 use muster_types::{Clock, Timestamp, config::Channel, event::Unwatched};
+use serde_json::json;
 
 use super::{
-    Note,
+    Note, Scheduler,
     state::{Alert, Ended, JobState},
 };
 use crate::clock::SystemClock;
 
 /// What a channel is told that is not told anything yet.
 const WELL: &str = "well";
+/// Before a channel that has not taken a message is asked again.
+const TELL_AGAIN: Duration = Duration::from_secs(15);
 
 /// One message to one channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,4 +112,46 @@ pub(super) fn send(messages: Vec<Message>, channels: BTreeMap<String, Channel>, 
         }
         drop(sender.send(Note::AllTold));
     });
+}
+
+impl Scheduler<'_> {
+    /// Sends what channels have not taken yet, one round at a time.
+    pub(super) fn tell(&mut self) {
+        if self.is_telling || self.tell_next > Instant::now() {
+            return;
+        }
+        let channels = &self.platform.notify;
+        let messages: Vec<Message> =
+            self.state.jobs.iter().flat_map(|(name, state)| untold(name, &state.alert, channels)).collect();
+        if !messages.is_empty() {
+            self.is_telling = true;
+            send(messages, channels.clone(), self.sender.clone());
+        }
+    }
+
+    /// Notes what a channel knows now.
+    pub(super) fn told(&mut self, message: &Message, told: Result<(), String>) {
+        let Message { job, channel, word, .. } = message;
+        let text = match &told {
+            Ok(()) => format!("told {channel}: {word}"),
+            Err(error) => format!("cannot tell {channel} ({word}): {error}; it is tried again"),
+        };
+        if told.is_ok() {
+            if let Some(state) = self.state.jobs.get_mut(job) {
+                state.alert.told.insert(channel.clone(), word.clone());
+            }
+            self.keep();
+        } else {
+            self.has_failed_to_tell = true;
+        }
+        self.tell_line(job, "told", text, json!({"channel": channel, "is": word, "error": told.err()}));
+    }
+
+    /// Notes that all messages of one round were tried.
+    pub(super) fn all_told(&mut self) {
+        self.is_telling = false;
+        let pause = if self.has_failed_to_tell { TELL_AGAIN } else { Duration::ZERO };
+        self.tell_next = Instant::now() + pause;
+        self.has_failed_to_tell = false;
+    }
 }
