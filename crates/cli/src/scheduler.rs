@@ -255,7 +255,7 @@ impl<'a> Scheduler<'a> {
         let (mut candidates, mut lines, mut wake) = (Vec::new(), Vec::new(), None::<Timestamp>);
         for (index, job) in self.jobs.iter().enumerate() {
             let state = self.state.jobs.entry(job.name.clone()).or_insert_with(|| JobState::new(now));
-            let past = state.past(&job.task, &self.runs);
+            let past = state.past(&job.task, &self.runs, now);
             state.done = past.done;
             let is_running =
                 self.running.contains_key(&job.name) || past.begun.is_some() && past.ended.is_none();

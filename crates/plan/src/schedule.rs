@@ -16,6 +16,6 @@ mod times;
 mod tests;
 
 pub use self::{
-    due::{Due, End, Missed, Past, Reason, Retries, Standing, due, standing},
+    due::{Due, End, Missed, Past, Reason, Retries, Standing, due, is_ahead, standing},
     times::{Calendar, longest_gap, next_after, times},
 };

@@ -108,7 +108,7 @@ fn row(
     now: Timestamp,
 ) -> (Vec<String>, Value) {
     let state = known.cloned().unwrap_or_else(|| JobState::new(now));
-    let past = state.past(&job.task, runs);
+    let past = state.past(&job.task, runs, now);
     let zone = &job.calendar.zone;
     let shown = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
     let coming: Vec<Timestamp> = times(&job.calendar, now).take(next).collect();
@@ -166,7 +166,7 @@ fn unit(global: &Global, loaded: &Loaded) -> Result<Answer, Failure> {
     let text = format!(
         "[Unit]\nDescription=Muster: backups, proofs and alerts of {platform}\nWants=network-online.target\n\
          After=network-online.target time-sync.target\n\n[Service]\nExecStart={command}\nWorkingDirectory={folder}\n\
-         User={user}\nRestart=always\nRestartSec=10\n# Jobs end at a safe place; what still runs after that goes on and is found again.\n\
+         User={user}\nRestart=always\nRestartSec=10\n# Jobs end at a safe place within a minute. What does not is ended, and begins again with the next start.\n\
          KillMode=mixed\nTimeoutStopSec=90\n\n[Install]\nWantedBy=multi-user.target\n",
         platform = loaded.platform.platform,
         folder = loaded.folder.display(),

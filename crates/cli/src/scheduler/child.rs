@@ -103,10 +103,16 @@ fn reason(document: &Value, lines: &[String]) -> String {
         let first = document["verification"]["findings"][0]["message"].as_str().unwrap_or_default();
         return format!("{findings} findings in the repository, first: {first}");
     }
-    let steps = document["steps"].as_array().into_iter().flatten();
-    let in_step = steps.filter_map(|step| step["error"]["error"].as_str()).next();
+    let mut steps = document["steps"].as_array().into_iter().flatten();
+    let in_step = steps.find_map(|step| step["error"]["error"].as_str());
     let said = || lines.iter().find_map(|line| line.strip_prefix("error: "));
-    let told = document["error"]["error"].as_str().or(in_step).or_else(said);
+    // Of a backup that stands: what went wrong with a copy of it.
+    let copies = &document["copies"];
+    let mut in_copies = copies["steps"].as_array().into_iter().flatten();
+    let of_copy = copies["error"]["error"]
+        .as_str()
+        .or_else(|| in_copies.find_map(|step| step["error"]["error"].as_str()));
+    let told = document["error"]["error"].as_str().or(in_step).or(of_copy).or_else(said);
     told.or(lines.last().map(String::as_str)).unwrap_or("it said nothing").to_owned()
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use muster_engine::{fold::RunRecord, process};
-use muster_plan::schedule::{End, Missed, Past, Standing};
+use muster_plan::schedule::{End, Missed, Past, Standing, is_ahead};
 use muster_repo::durable;
 use muster_types::{
     Timestamp,
@@ -131,10 +131,15 @@ impl JobState {
     }
 
     /// Returns what is known of its runs, with those that others have begun.
-    pub(crate) fn past(&self, task: &Task, runs: &[RunRecord]) -> Past {
+    pub(crate) fn past(&self, task: &Task, runs: &[RunRecord], now: Timestamp) -> Past {
         let own = self.attempt.as_ref().map(|attempt| attempt.begun);
-        let ran = newest(runs, task);
-        let done = self.done.max(ran.iter().filter(|ran| ran.end == End::Done).map(|ran| ran.begun).max());
+        let mut ran = newest(runs, task);
+        // Dated by a clock that was wrong: nobody knows when they were.
+        ran.retain(|ran| !is_ahead(ran.begun, now));
+        let done = self
+            .done
+            .filter(|done| !is_ahead(*done, now))
+            .max(ran.iter().filter(|ran| ran.end == End::Done).map(|ran| ran.begun).max());
         // A later run of somebody else that was done makes this job done; one that failed is theirs to look at.
         let last_seen = self.ended.as_ref().map(|ended| ended.at);
         let is_others = |done: &Timestamp| own.is_none() || last_seen.is_some_and(|seen| *done > seen);

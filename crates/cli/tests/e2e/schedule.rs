@@ -145,6 +145,33 @@ fn a_dump_that_fails_midway_leaves_nothing_and_is_told_once_within_a_minute_and_
     assert!(!platform.list().is_empty());
 }
 
+#[test]
+fn a_verification_that_finds_damage_is_told() {
+    let sink = Sink::new();
+    let platform = Platform::new();
+    platform.back_up();
+    let packs = platform.sandbox.repository().join("data");
+    let folder = fs::read_dir(packs).unwrap().map(|entry| entry.unwrap().path());
+    let pack = folder.flat_map(|folder| fs::read_dir(folder).unwrap()).next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[10] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    let config = platform.sandbox.config().replace("every: 1h", "at: \"1st of year 00:00\"");
+    let rest = "schedules: {verify: {every: 2s, read_data: 100%}}\n";
+    platform.sandbox.write_config(&(config + rest + &sink.notify()));
+    let mut scheduler = platform.cli.spawn(&["schedule", "--run", "--json"]);
+    wait_until("a failed verification", || !of(&mut scheduler, "verify", "ended").is_empty());
+    let failure = &of(&mut scheduler, "verify", "ended")[0];
+    assert_eq!(
+        (failure["end"].as_str(), failure["exit"].as_i64()),
+        (Some("failed"), Some(20)),
+        "{failure:#}"
+    );
+    wait_until("the alert", || !sink.with("FAILED: verify").is_empty());
+    assert!(sink.with("FAILED: verify")[0].contains("findings in the repository"), "{:?}", sink.with(""));
+    end(scheduler);
+}
+
 // proves: B14
 #[test]
 fn a_missed_run_is_caught_up_once_and_reported() {

@@ -14,6 +14,8 @@ const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
 const MISSED_MAX: usize = 10_000;
 /// How long a job may be late before it is called overdue, at most.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+/// What lies so far ahead was dated by a clock that was wrong: it keeps nothing from being done.
+const SKEW: SignedDuration = SignedDuration::from_hours(1);
 /// What was interrupted is begun again at once, but no more often than this: it may be what ends the host.
 const INTERRUPTED_MAX: u32 = 3;
 /// Before something that failed is tried again.
@@ -111,7 +113,14 @@ pub enum Standing {
     },
 }
 
+/// Tells whether a time was dated by a clock that was wrong: it lies more than an hour ahead of `now`.
+pub fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) > SKEW
+}
+
 /// Says whether a job that does not run now is due.
+///
+/// A last run in the future tells only that a clock was wrong: the job is due, or it might never be again.
 ///
 /// However often it was missed, it is due once. A job that has never run and has a distance as its rule is due at once:
 /// until then nothing is protected. One with a time of day waits for it.
@@ -124,6 +133,9 @@ pub fn due(calendar: &Calendar, past: &Past, retries: Retries, now: Timestamp) -
             (_, (true, missed)) => Due::Now { reason: Reason::Time, missed },
         };
     };
+    if is_ahead(begun, now) {
+        return Due::Now { reason: Reason::Time, missed: None };
+    }
     if let (true, missed) = missed(calendar, begun, now) {
         return Due::Now { reason: Reason::Time, missed };
     }
@@ -170,7 +182,7 @@ pub fn standing(calendar: &Calendar, past: &Past, now: Timestamp) -> Option<Stan
     if let Some((_, End::Failed)) = past.ended {
         return Some(Standing::Failed);
     }
-    let first = next_after(calendar, past.done.unwrap_or(past.since))?;
+    let first = next_after(calendar, past.done.unwrap_or(past.since).min(now))?;
     let gap = next_after(calendar, first)?.duration_since(first);
     let end = match (past.begun, past.ended) {
         (Some(begun), None) => begun.checked_add(gap.max(PATIENCE)),

@@ -190,11 +190,12 @@ fn a_missed_run_is_due_once_and_told() {
     // It has run: the next one is that of the next day.
     let caught_up = past(Some("2026-05-04T09:00:00Z"), Some(End::Done), 1);
     assert_eq!(due(&daily, &caught_up, Retries::Few, now), Due::At(Some(at("2026-05-05T02:00:00Z"))));
-    // A clock that was set back makes nothing due twice.
-    assert_eq!(
-        due(&daily, &caught_up, Retries::Few, at("2026-05-03T02:00:00Z")),
-        Due::At(Some(at("2026-05-04T02:00:00Z")))
-    );
+    // A clock that is set back a little makes nothing due twice.
+    let earlier = at("2026-05-04T08:30:00Z");
+    assert_eq!(due(&daily, &caught_up, Retries::Few, earlier), Due::At(Some(at("2026-05-05T02:00:00Z"))));
+    // One that was ten years ahead and is mended must not keep the job from being done for ten years.
+    let ahead = past(Some("2036-05-04T09:00:00Z"), Some(End::Done), 1);
+    assert_eq!(due(&daily, &ahead, Retries::Few, now), Due::Now { reason: Reason::Time, missed: None });
 }
 
 #[test]
