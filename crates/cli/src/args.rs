@@ -210,6 +210,27 @@ pub(crate) enum WalCommand {
         /// The file: `%p`
         path: PathBuf,
     },
+    /// The slot by which a server keeps the log until it is received
+    #[command(subcommand)]
+    Slot(SlotCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SlotCommand {
+    /// Drop it on each server of the component: the server keeps no log for Muster any more
+    Drop(SlotArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SlotArgs {
+    /// The component
+    pub component: String,
+    /// Show what it keeps, and do nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -104,7 +104,14 @@ impl Loaded {
             let finding = Finding::error("the configuration has no `repository`");
             return Err(finding.hint("add `repository: {location: …, password: …}`").into());
         };
-        Ok(secret::resolve(text, place, &self.folder, environment, &mut Vec::new())?)
+        let resolved = secret::resolve(text, place, &self.folder, environment, &mut Vec::new());
+        Ok(resolved.map_err(|finding| match &finding.hint {
+            Some(hint) if finding.message.ends_with("cannot be read") => {
+                let hint = format!("{hint}; `muster init` makes a key where there is no repository yet");
+                finding.hint(hint)
+            }
+            _ => finding,
+        })?)
     }
 
     /// Looks whether the repository's password is there, without running a command: errors, and files that every user

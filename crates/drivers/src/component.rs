@@ -133,6 +133,22 @@ pub trait ComponentDriver: Send + Sync {
         Ok(Attachments::default())
     }
 
+    /// Lists the replication slots through which the log of the source is received for this platform.
+    ///
+    /// # Errors
+    /// No server of the source answers; `Interrupted`.
+    fn log_slots(&self, _platform: &str, _watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
+        Ok(Attachments::default())
+    }
+
+    /// Drops what [`Self::log_slots`] lists, on each server that answers; the others are left, and told. May be repeated.
+    ///
+    /// # Errors
+    /// `Conflict`: one is in use; then none is dropped. No server answers; `Interrupted`.
+    fn drop_log_slots(&self, _platform: &str, _watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
+        Ok(Attachments::default())
+    }
+
     /// Receives the source's log into the repository until the watcher says stop.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ pub mod kubernetes;
 pub mod look;
 pub mod network;
 pub mod notify;
+mod pause;
 pub mod postgres;
 pub mod processes;
 pub mod redis;

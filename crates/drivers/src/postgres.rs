@@ -24,6 +24,7 @@ mod logical;
 mod look;
 mod lsn;
 mod manifest;
+mod moved;
 mod noted;
 mod place;
 mod quarantine;
@@ -72,6 +73,8 @@ use muster_types::{
 pub(crate) use self::described::{described, description_file};
 use self::{
     address::Address,
+    attachments::Deed,
+    moved::Want,
     place::Owner,
     wire::{Connection, Purpose},
 };
@@ -211,14 +214,6 @@ impl PostgresDriver {
         }
     }
 
-    /// The servers of the cluster; one without a name when the component has no members.
-    fn servers(&self) -> Vec<wal::Candidate<'_>> {
-        match self.members.as_slice() {
-            [] => vec![wal::Candidate { name: None, address: &self.address }],
-            members => members.iter().map(failover::Server::place).map(wal::Candidate::of_member).collect(),
-        }
-    }
-
     /// With `wal: sync`: the name by which the server waits for the receiver.
     fn sync_name(&self) -> Option<String> {
         (self.wal == PostgresWal::Sync).then(|| wal::sync::name_of(&self.name))
@@ -282,7 +277,7 @@ impl ComponentDriver for PostgresDriver {
             method: self.method,
             sync_name: sync_name.as_deref(),
         };
-        look::look(&request, watcher)
+        self.with_successor(look::look(&request, watcher)?, watcher)
     }
 
     fn preparation(&self) -> Option<Preparation> {
@@ -297,6 +292,14 @@ impl ComponentDriver for PostgresDriver {
         // When one is in use, none is removed, on no server.
         attachments::of_all(&self.servers(), attachments::list_unused, watcher)?;
         attachments::of_all(&self.servers(), attachments::remove, watcher)
+    }
+
+    fn log_slots(&self, platform: &str, watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
+        self.slots(platform, Deed::List, watcher)
+    }
+
+    fn drop_log_slots(&self, platform: &str, watcher: &dyn Watcher) -> Result<Attachments, DriverError> {
+        self.slots(platform, Deed::Remove, watcher)
     }
 
     fn receive_wal(&self, reception: &WalReception<'_>, watcher: &dyn Watcher) -> Result<(), DriverError> {
@@ -333,9 +336,13 @@ impl ComponentDriver for PostgresDriver {
         match method {
             Method::Raw => self.local()?.open_source(method, scratch, watcher),
             Method::Consistent if self.method == PostgresMethod::Logical => {
+                self.refuse_old_primary(Want::Read, watcher)?;
                 logical::take(&self.address, self.bin_dir.as_deref(), &self.clock, scratch, watcher)
             }
-            Method::Consistent => transport::begin(&self.asked(), watcher),
+            Method::Consistent => {
+                self.refuse_old_primary(Want::Read, watcher)?;
+                transport::begin(&self.asked(), watcher)
+            }
         }
     }
 
@@ -393,6 +400,7 @@ impl ComponentDriver for PostgresDriver {
         triggers: TriggerUse,
         watcher: &dyn Watcher,
     ) -> Result<(), DriverError> {
+        self.refuse_old_primary(Want::Write, watcher)?;
         rescue::check(&self.address, selection, triggers, watcher)
     }
 
@@ -409,6 +417,7 @@ impl ComponentDriver for PostgresDriver {
     }
 
     fn check_tables(&self, tables: &[String], watcher: &dyn Watcher) -> Result<Vec<TableFacts>, DriverError> {
+        self.refuse_old_primary(Want::Write, watcher)?;
         tables::check(&self.address, tables, watcher)
     }
 

@@ -214,6 +214,7 @@ fn objectives(record: &RunRecord) -> Vec<ObjectiveRow> {
         }
         return rows;
     }
+    measure_loss(&mut rows, record);
     let from = record.plan.failed_at.unwrap_or(report.begun_at).min(report.begun_at);
     let Some(ended_at) = report.ended_at else { return rows };
     let has = |wanted: fn(&Action) -> bool| record.plan.steps.iter().any(|step| wanted(&step.action));
@@ -232,6 +233,23 @@ fn objectives(record: &RunRecord) -> Vec<ObjectiveRow> {
         };
     }
     rows
+}
+
+/// Measures the loss of a replay to a record of the log by the newest commit that it has reached.
+fn measure_loss(rows: &mut [ObjectiveRow], record: &RunRecord) {
+    let Some(failed_at) = record.plan.failed_at else { return };
+    for row in rows.iter_mut().filter(|row| row.objective == ObjectiveKind::Rpo) {
+        let replayed = record.report.replays.iter().rev().find(|one| one.component == row.component);
+        let Some(replayed) = replayed.filter(|one| one.asked.is_a_record()) else { continue };
+        let commit_at = replayed.reached.commit_at.filter(|at| *at <= failed_at);
+        row.measured_seconds = commit_at.map(|at| seconds_between(at, failed_at));
+        row.verdict = match (row.target_seconds, row.measured_seconds) {
+            (None, _) => Verdict::NotApplicable,
+            (Some(_), None) => Verdict::Unproven,
+            (Some(target), Some(measured)) if measured <= target => Verdict::Met,
+            (Some(_), Some(_)) => Verdict::Breached,
+        };
+    }
 }
 
 /// Returns the proofs that say something of the backups in `from` (`None`: the repository itself), oldest first.

@@ -7,11 +7,12 @@ use std::path::Path;
 
 use muster_types::{
     backup::{Backup, Identity, Method},
-    facts::ComponentFacts,
+    config::Component,
+    facts::{ComponentFacts, Facts},
     place,
 };
 
-use crate::PlanError;
+use crate::{PlanError, scope::Scope};
 
 /// Tells whether a backup is one that a running server takes in: a dump of PostgreSQL (only a data directory knows its
 /// cluster), the content of a Redis server.
@@ -72,19 +73,54 @@ pub(crate) fn is_applied(backup: &Backup) -> bool {
 
 /// Refuses a backup that was taken from another platform, environment or source: a production state must not land in
 /// staging by a wrong line in a file, nor the other way round.
-pub(crate) fn check_identity(expected: &Identity, backup: &Backup) -> Result<(), PlanError> {
+///
+/// The members of a cluster are one source: after a failover `url` names another of them, and the state from before it is
+/// still that of this cluster.
+pub(crate) fn check_identity(
+    scope: Scope<'_>,
+    facts: &Facts,
+    component: &ComponentFacts,
+    backup: &Backup,
+) -> Result<(), PlanError> {
+    let expected = scope.identity(facts, component);
     let found = &backup.record.identity;
     let describe = |one: &Identity| format!("{} ({}) at {}", one.platform, one.environment, one.source);
     let is_same = found.platform == expected.platform
         && found.environment == expected.environment
         && found.kind == expected.kind
-        && found.source == expected.source;
+        && (found.source == expected.source || is_of_a_member(scope, &component.name, &found.source));
     if is_same {
         return Ok(());
     }
     Err(PlanError::OtherIdentity {
         backup: backup.id.short().to_owned(),
         found: describe(found),
-        expected: describe(expected),
+        expected: describe(&expected),
     })
+}
+
+/// Tells whether a source, `HOST:PORT` and for a dump `/DATABASE`, is one of the servers that a component names.
+fn is_of_a_member(scope: Scope<'_>, component: &str, source: &str) -> bool {
+    let Some(Component::Postgres(postgres)) = scope.platform.components.get(component) else { return false };
+    let (server, database) =
+        source.split_once('/').map_or((source, None), |(server, name)| (server, Some(name)));
+    // A dump is of the database that `url` names, on whichever server.
+    let own = postgres.url.as_deref().and_then(split_url).and_then(|(_, database)| database);
+    (database.is_none() || database == own)
+        && postgres
+            .members
+            .values()
+            .any(|member| split_url(&member.url).is_some_and(|(place, _)| place == server))
+}
+
+/// Splits `postgres://ROLE@HOST:PORT/DATABASE?…` into `HOST:PORT` and the database.
+fn split_url(url: &str) -> Option<(String, Option<&str>)> {
+    let (_, rest) = url.split_once("://")?;
+    let (rest, _) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) =
+        rest.split_once('/').map_or((rest, None), |(place, name)| (place, Some(name)));
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let has_port =
+        place.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    Some((if has_port { place.to_owned() } else { format!("{place}:5432") }, database))
 }

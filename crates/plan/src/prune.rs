@@ -4,6 +4,7 @@ use muster_types::{
     backup::{Backup, BackupId},
     facts::Facts,
     plan::{Action, KeptData, Plan, StepClass, Verb},
+    text::counted,
 };
 
 use crate::{
@@ -49,7 +50,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, needed: &[BackupId], kept: &[KeptDa
             "forget".into(),
             "prune",
             StepClass::Idempotent,
-            format!("forget {} backups", gone.len()),
+            format!("forget {}", counted(gone.len(), "backup")),
             Action::Forget { backups: gone.clone() },
         ));
     }

@@ -57,7 +57,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &RescueOptions) -> Result<
             component: way.backup.record.identity.component.clone(),
         });
     }
-    check_identity(&scope.identity(facts, component), way.backup)?;
+    check_identity(scope, facts, component, way.backup)?;
     let mut steps = sandbox(scope, GROUP, component, &way);
     steps.extend(rows(scope, component, way.backup, options));
     let name = &component.name;

@@ -6,6 +6,8 @@
 //! 2. writers are stopped before the safety copy, so that it holds their last words;
 //! 3. the safety copy comes before anything is moved, and takes the files as they lie, so it works on a damaged database;
 //! 4. the backup is written beside its target and verified there, so that a bad backup changes nothing;
+//!    on request this comes before 2 (`--side-by-side`): the outage is as short as a copy and a rename, and what is written
+//!    meanwhile is only in the safety copy;
 //! 5. the swap is a rename and comes last; the old state is kept beside for its grace time;
 //!    a dump is loaded into the running server beside the present database, and that is what is verified and renamed;
 //! 6. services start, and checks say whether the platform works. Only then is the clock stopped.
@@ -15,6 +17,7 @@
 mod anew;
 mod commands;
 mod edits;
+mod fill;
 mod layout;
 mod room;
 mod takeover;
@@ -27,7 +30,7 @@ use muster_types::{
     config::{Component, Service},
     facts::{ComponentFacts, Facts},
     objective::{Basis, ObjectiveKind, ObjectiveRow, Verdict, judge},
-    plan::{Action, Holder, KeptData, Mode, Plan, Step, StepClass, Verb},
+    plan::{Action, KeptData, Mode, Plan, Step, StepClass, Verb},
     point::Point,
     wal::Replay,
 };
@@ -35,6 +38,7 @@ use muster_types::{
 pub(crate) use self::layout::{Beside, beside};
 pub use self::{anew::plan_anew, edits::Edits, layout::targets_into};
 use self::{
+    fill::{fill, fill_all},
     layout::Layout,
     room::{room, space},
 };
@@ -42,7 +46,7 @@ use crate::{
     PlanError, RecoveryTarget,
     objectives::{EffectiveObjective, objectives},
     order::in_order,
-    origin::{check_identity, is_dump, is_taken_over, title_of_load, what_becomes_of},
+    origin::{check_identity, is_dump, is_taken_over, what_becomes_of},
     point::{Together, choose_all},
     reach::{Way, size_bytes},
     scope::{Scope, start_service, step, stop_service},
@@ -77,6 +81,16 @@ pub enum Destination {
     },
 }
 
+/// When those who write to a component are stopped for a restore in its place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// Before anything is written, so that nothing is lost after the decision to restore.
+    #[default]
+    First,
+    /// When the restored state stands beside and is verified, so that the outage is short.
+    Late,
+}
+
 /// What a person asks of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreOptions {
@@ -92,6 +106,8 @@ pub struct RestoreOptions {
     pub timeline: Option<u32>,
     /// Whether restored files are edited for this host; only in place.
     pub edits: Edits,
+    /// When services stop; only in place.
+    pub stop: Stop,
 }
 
 /// Plans the restore of the components in `facts.components`, all to the same target, as one run.
@@ -216,14 +232,19 @@ impl Pair<'_> {
         let Backup { id, record, .. } = self.backup;
         if let Some(replay) = &self.replay {
             let timeline = replay.lines.last().map_or(0, |line| line.timeline);
-            return format!(
-                "{} from backup {} of {}, and its log up to {} on timeline {timeline}, which leads to the state of {}",
+            let way = format!(
+                "{} from backup {} of {}, and its log up to {} on timeline {timeline}",
                 self.component.name,
                 id.short(),
                 record.consistent_at,
-                replay.until,
-                self.state_at
+                replay.until
             );
+            // When that was nobody knows before it is replayed.
+            return if replay.until.is_a_record() {
+                way
+            } else {
+                format!("{way}, which leads to the state of {}", self.state_at)
+            };
         }
         format!(
             "{} from backup {}, which holds the state of {}",
@@ -248,7 +269,7 @@ fn in_place(
     notes.extend(takeovers.iter().flat_map(|one| one.notes.clone()));
     let is_beside = |pair: &&Pair<'_>| !is_taken_over(pair.backup);
     for Pair { component, backup, .. } in pairs {
-        check_identity(&scope.identity(facts, component), backup)?;
+        check_identity(scope, facts, component, backup)?;
         if scope.platform.components.get(&component.name).is_some_and(Component::leaves_out) {
             notes.push(format!(
                 "what the configuration leaves out of {0} is in no backup: it stays only in the old data beside, which `prune` does not remove",
@@ -265,18 +286,18 @@ fn in_place(
     }
     steps.extend(room(scope, pairs, target));
     steps.extend(server_checks(pairs));
+    let filled = fill_all(scope, pairs, options, notes)?;
+    let (early, late) = match options.stop {
+        Stop::First => (Vec::new(), filled),
+        Stop::Late => (filled, Vec::new()),
+    };
+    steps.extend(early);
     for (service, _) in services.iter().rev() {
         steps.push(stop_service(GROUP, service));
     }
     steps.extend(takeovers.iter().flat_map(|one| one.before.clone()));
     steps.extend(safety_steps(scope, facts, pairs, notes));
-    for pair in pairs.iter().filter(is_beside) {
-        let absent = pair.component.beside.iter().filter(|place| place.is_absent);
-        let absent: Vec<PathBuf> = absent.map(|place| place.path.clone()).collect();
-        let layout = pair.layout_in_place(scope)?;
-        steps.extend(fill(scope, pair, &layout, &absent));
-        steps.extend(edits::step_of(scope, pair, &layout, &options.edits, notes));
-    }
+    steps.extend(late);
     for pair in pairs.iter().filter(is_beside) {
         steps.push(swap(pair, pair.layout_in_place(scope)?));
     }
@@ -338,73 +359,6 @@ fn safety_copy(scope: Scope<'_>, facts: &Facts, component: &ComponentFacts) -> S
             files: None,
         },
     )
-}
-
-/// Writes the backup beside its targets and verifies it there.
-fn fill(scope: Scope<'_>, pair: &Pair<'_>, layout: &Layout, absent: &[PathBuf]) -> Vec<Step> {
-    let Pair { component, backup, .. } = pair;
-    let name = &component.name;
-    let places = layout.places.clone();
-    let targets: Vec<PathBuf> = layout.moves.iter().map(|one| one.target.clone()).collect();
-    let assertions = scope
-        .platform
-        .components
-        .get(name)
-        .and_then(|component| component.common().prove.as_ref())
-        .map(|proof| proof.assertions.clone())
-        .unwrap_or_default();
-    let loaded = match layout.moves.first() {
-        Some(one) if layout.holder == Holder::Server => Some(one.from.clone()),
-        _ => None,
-    };
-    let title = match &loaded {
-        Some(_) => format!("write backup {} into scratch", backup.id.short()),
-        None => format!("write backup {} beside {}", backup.id.short(), show(&targets)),
-    };
-    let mut steps = vec![step(
-        format!("restore:{name}"),
-        GROUP,
-        StepClass::Idempotent,
-        title,
-        Action::RestoreBeside {
-            component: name.clone(),
-            backup: backup.id.clone(),
-            places: places.clone(),
-            absent: absent.to_vec(),
-        },
-    )];
-    if let (Some(replay), Some(place)) = (&pair.replay, places.first()) {
-        let (component, replay) = (name.clone(), replay.clone());
-        let title = format!("fetch the log of {name} up to {}", replay.until);
-        let action = Action::FetchWal { component, replay, into: place.join(WAL_FOLDER) };
-        steps.push(step(format!("wal:{name}"), GROUP, StepClass::Idempotent, title, action));
-    }
-    if let Some(into) = &loaded {
-        let (places, backup) = (places.clone(), backup.id.clone());
-        let action = Action::Load { component: name.clone(), backup, places, into: into.clone() };
-        let title = title_of_load(pair.backup, into);
-        steps.push(step(format!("load:{name}"), GROUP, StepClass::Idempotent, title, action));
-    }
-    // A safety copy has no witness: it was taken because the state was in doubt.
-    if backup.record.method == Method::Consistent {
-        let witness = backup.record.witness.clone();
-        let action = Action::VerifyRestored {
-            component: name.clone(),
-            backup: backup.id.clone(),
-            places,
-            witness,
-            assertions,
-            damage: Vec::new(),
-            replay: pair.replay.clone(),
-            loaded,
-        };
-        let title = match &pair.replay {
-            Some(replay) => format!("replay the log of {name} up to {}, and verify it", replay.until),
-            None => format!("verify the restored {name}"),
-        };
-        steps.push(step(format!("verify:{name}"), GROUP, StepClass::Observe, title, action));
-    }
-    steps
 }
 
 fn swap(pair: &Pair<'_>, layout: Layout) -> Step {

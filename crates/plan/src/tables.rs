@@ -52,7 +52,7 @@ pub fn plan(scope: Scope<'_>, facts: &Facts, options: &TableOptions) -> Result<P
     };
     let name = &component.name;
     let way = way(facts, name, &options.target, options.timeline)?;
-    check_identity(&scope.identity(facts, component), way.backup)?;
+    check_identity(scope, facts, component, way.backup)?;
     // The database comes last among the places of a server.
     let Some(target) = component.targets.last().cloned() else {
         return Err(PlanError::NoPlace { component: name.clone() });

@@ -19,6 +19,8 @@ mod reach;
 mod rescue;
 #[path = "plans/rotate.rs"]
 mod rotate;
+#[path = "plans/side_by_side.rs"]
+mod side_by_side;
 #[path = "plans/tables.rs"]
 mod tables;
 #[path = "plans/takeovers.rs"]
@@ -28,7 +30,7 @@ use std::path::PathBuf;
 
 use muster_plan::{
     PlanError, RecoveryTarget, Scope, choose, prune,
-    restore::{Destination, Edits, RestoreOptions, plan},
+    restore::{Destination, Edits, RestoreOptions, Stop, plan},
     retention::retention,
     status, undo,
 };
@@ -155,6 +157,7 @@ fn in_place(target: RecoveryTarget) -> RestoreOptions {
         failed_at: None,
         timeline: None,
         edits: Edits::default(),
+        stop: Stop::First,
     }
 }
 
@@ -195,21 +198,6 @@ fn a_restore_checks_room_stops_copies_restores_and_verifies_everything_before_th
     let groups: std::collections::BTreeSet<&str> =
         plan.steps.iter().map(|step| step.group.as_str()).collect();
     assert_eq!(groups.len(), 1, "after the first failure nothing more is done");
-}
-
-#[test]
-fn a_swap_stays_inside_the_folder_of_its_target() {
-    let platform = platform();
-    let facts = facts(two_each(), vec![]);
-    let plan = with_scope(&platform, |scope| plan(scope, &facts, &in_place(RecoveryTarget::Latest))).unwrap();
-    for step in &plan.steps {
-        let Action::Swap { moves, .. } = &step.action else { continue };
-        for one in moves {
-            assert_eq!(one.from.parent(), one.target.parent());
-            assert_eq!(one.kept.parent(), one.target.parent());
-            assert_ne!(one.from, one.kept);
-        }
-    }
 }
 
 #[test]

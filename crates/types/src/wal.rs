@@ -205,6 +205,13 @@ pub enum ReplayUntil {
     Name(String),
 }
 
+impl ReplayUntil {
+    /// Tells whether it is one record of the log, whose time only a replay tells.
+    pub fn is_a_record(&self) -> bool {
+        matches!(self, Self::Lsn(_) | Self::Xid(_) | Self::Name(_))
+    }
+}
+
 impl fmt::Display for ReplayUntil {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

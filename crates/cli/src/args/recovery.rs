@@ -60,6 +60,10 @@ pub(crate) struct RestoreArgs {
     /// What stands at `--into` may be moved aside
     #[arg(long, requires = "into")]
     pub replace: bool,
+    /// Write and verify beside what runs, and stop the services only then, for the swap. What is written meanwhile is not
+    /// in the restored state
+    #[arg(long, conflicts_with_all = ["into", "table", "undo"])]
+    pub side_by_side: bool,
     /// When the failure began (with zone): the RTO clock runs from here
     #[arg(long, value_name = "TIME")]
     pub failed_at: Option<String>,

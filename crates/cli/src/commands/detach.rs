@@ -54,7 +54,7 @@ fn answer(component: &str, listed: &Attachments, outcome: &str) -> Answer {
     Answer::new(text, document)
 }
 
-fn table(listed: &Attachments) -> String {
+pub(super) fn table(listed: &Attachments) -> String {
     let rows: Vec<_> = listed
         .found
         .iter()

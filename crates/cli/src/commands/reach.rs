@@ -9,6 +9,7 @@ use muster_plan::{
 };
 use muster_repo::wal::Examined;
 use muster_types::{
+    config::{Component, Platform, PostgresWal},
     event::Watcher,
     facts::Facts,
     wal::{ReceiverState, ReceiverStatus},
@@ -45,7 +46,7 @@ pub(super) fn run(global: &Global, args: &ReachArgs) -> Result<Answer, Failure> 
         documents.push(json!({"component": name, "stretches": found, "receiver": receiver, "log": log}));
     }
     if documents.is_empty() {
-        text.push_str("no log is archived: add `wal: stream` to a component and run `muster wal receive`\n");
+        text.push_str(&nothing(&world.platform));
     }
     for finding in &findings {
         text.push_str(&format!("damaged: {finding}\n"));
@@ -63,6 +64,17 @@ pub(super) fn run(global: &Global, args: &ReachArgs) -> Result<Answer, Failure> 
     });
     let code = if findings.is_empty() { exit::DONE } else { exit::DAMAGED };
     Ok(Answer::new(text, document).with_code(code))
+}
+
+/// Says what brings a log into the archive.
+fn nothing(platform: &Platform) -> String {
+    let is_streamed = |(_, component): &(&String, &Component)| matches!(component, Component::Postgres(one) if one.wal != PostgresWal::None);
+    match platform.components.iter().find(is_streamed) {
+        Some((name, _)) => {
+            format!("no log is archived yet: start its receiver, `muster wal receive {name}`\n")
+        }
+        None => "no log is archived: add `wal: stream` to a component and run `muster wal receive`\n".into(),
+    }
 }
 
 fn block(name: &str, found: &[Stretch], facts: &Facts, receiver: Option<&ReceiverStatus>) -> String {

@@ -311,6 +311,7 @@ fn restore(
         into: None,
         from: None,
         replace: false,
+        side_by_side: false,
         failed_at: Some(args.failed_at.clone().unwrap_or_else(|| begun_at.to_string())),
         try_older: false,
         undo: false,

@@ -15,7 +15,7 @@ use muster_engine::{execute, fold, survey, world::World};
 use muster_plan::{
     RecoveryTarget, Scope,
     reach::way,
-    restore::{Destination, RestoreOptions, plan_together, targets_into},
+    restore::{Destination, RestoreOptions, Stop, plan_together, targets_into},
     rotate,
     tables::{self, TableOptions},
     undo,
@@ -184,6 +184,7 @@ pub(crate) fn make_plan(
         failed_at: args.failed_at.as_deref().map(|text| parse_past(text, facts.now)).transpose()?,
         timeline: args.timeline,
         edits: edits::asked(args)?,
+        stop: if args.side_by_side { Stop::Late } else { Stop::First },
     };
     let mut plan = plan_together(scope, &facts, &options, together)?;
     edits::refuse_unused(&plan, &options.edits)?;

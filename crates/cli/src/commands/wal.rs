@@ -3,6 +3,8 @@
 //! How far it is lies in `wal/<component>.json` of the state folder, for `muster reach` and `muster status`; with
 //! `--json` each change is a line on stdout.
 
+mod slot;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -24,7 +26,7 @@ use serde_json::json;
 use crate::{
     answer::{self, Answer},
     app::{self, Intent},
-    args::{Global, WalCommand},
+    args::{Global, SlotCommand, WalCommand},
     exit::{self, Failure},
     progress::Progress,
 };
@@ -41,6 +43,7 @@ pub(super) fn run(global: &Global, command: &WalCommand) -> Result<Answer, Failu
         WalCommand::Receive { component } => receive(global, component),
         WalCommand::Fetch { component, name, path } => Ok(fetch(global, component, name, path)),
         WalCommand::Push { component, path } => push(global, component, path),
+        WalCommand::Slot(SlotCommand::Drop(args)) => slot::drop_slot(global, args),
     }
 }
 

@@ -227,6 +227,7 @@ impl<'a> Story<'a> {
             into: None,
             from: None,
             replace: false,
+            side_by_side: false,
             failed_at: Some(failed_at.to_string()),
             try_older: false,
             undo: false,

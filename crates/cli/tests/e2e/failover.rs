@@ -1,5 +1,7 @@
 //! Failover from outside, on streaming pairs: no promotion without a fence, nothing lost that was promised, loss measured.
 
+mod told;
+
 use std::{
     collections::BTreeSet,
     fs::{self, File},

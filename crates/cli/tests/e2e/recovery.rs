@@ -346,3 +346,42 @@ fn a_restore_that_fails_before_it_changes_anything_starts_the_service_again() {
     assert!(file.exists());
     platform.assert_rows(100);
 }
+
+// proves: C18
+#[test]
+fn side_by_side_a_service_runs_on_until_the_restored_state_is_verified() {
+    let platform = Platform::new();
+    let log = platform.sandbox.path().join("service.log");
+    let text = format!(
+        "{}services:\n  api:\n    uses: [database]\n    command:\n      start: [sh, -c, 'echo start >> {log}']\n      stop: [sh, -c, 'echo stop >> {log}']\n      status: [sh, -c, 'test \"$(tail -1 {log})\" = start']\n",
+        platform.sandbox.config(),
+        log = log.display(),
+    );
+    platform.sandbox.write_config(&text);
+    platform.well(&["service", "start", "api"]);
+    let ids = platform.back_up();
+    let args = ["restore", "database", "--to", &ids["database"], "--side-by-side", "--yes"];
+    sqlite::sqlite_with_rows(&platform.sandbox.database(), 150);
+    // What does not hold what it should stops nobody.
+    let strict = text.replace(
+        "  uploads:\n",
+        "    prove: {assert: [{sql: \"select count(*) from entries\", expect: \"> 1000\"}]}\n  uploads:\n",
+    );
+    platform.sandbox.write_config(&strict);
+    assert_ne!(platform.run(&args).code, Some(0));
+    platform.assert_rows(150);
+    assert_eq!(fs::read_to_string(&log).unwrap(), "start\n", "it was stopped for nothing");
+    platform.sandbox.write_config(&text);
+    let report = platform.well(&[&args[..], &["--json"]].concat()).json();
+    let steps: Vec<&str> =
+        report["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
+    let at = |step: &str| steps.iter().position(|one| *one == step).unwrap();
+    assert!(
+        at("verify:database") < at("stop:api") && at("stop:api") < at("safety-copy:database"),
+        "{steps:?}"
+    );
+    assert_eq!(fs::read_to_string(&log).unwrap(), "start\nstop\nstart\n");
+    platform.assert_rows(100);
+    platform.well(&["restore", "database", "--undo", "--yes"]);
+    platform.assert_rows(150);
+}

@@ -295,7 +295,7 @@ fn an_old_key_that_is_still_accepted_fails_the_rotation_and_a_new_one_that_is_no
     let report = shop.platform.run(&["show", shop.last_run()["id"].as_str().unwrap(), "--json"]).json();
     let back =
         report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "back:API_KEY").unwrap();
-    assert!(back["summary"].as_str().unwrap().contains("the old value is back in 1 places"), "{back:#}");
+    assert!(back["summary"].as_str().unwrap().contains("the old value is back in 1 place;"), "{back:#}");
     // What can be no value is refused before anything is kept.
     for (value, why) in
         [("short", "shorter than 8"), ("two\nlines-of-it", "line breaks"), (OLD_KEY, "the present one")]

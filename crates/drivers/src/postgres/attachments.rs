@@ -3,15 +3,17 @@
 //!
 //! In: an SQL connection. Out: the list, and with [`remove`] a server without them. What somebody uses is never dropped, nor
 //! is a slot that does not begin with [`PREFIX`], nor a database that a restore has kept: that is somebody's data. Read next: `base_backup.rs` for the slot of a backup, which
-//! ends with its session.
+//! ends with its session. [`drop_slots`] takes away one slot by its name, on each server that answers.
 
-use muster_types::{Kind, event::Watcher};
+use muster_types::{Explain, Kind, event::Watcher};
 
 use super::{
+    PostgresDriver,
     address::Address,
+    failover::Server,
     lsn::POSITION,
     refusal::quoted,
-    wal::Candidate,
+    wal::{Candidate, slot_name},
     wire::{Connection, Purpose},
 };
 use crate::{
@@ -30,7 +32,16 @@ const OF_RUN: &str = "_[0-9]{8}t[0-9]{6}z_[a-z0-9]{4}";
 pub(super) const PREFIX: &str = "muster_";
 
 /// What is done on one server: [`list`] or [`remove`].
-type OnOne = fn(&mut Connection, &Address, &dyn Watcher) -> Result<Attachments, DriverError>;
+type OnOne = fn(&mut Connection, &Address, Option<&str>, &dyn Watcher) -> Result<Attachments, DriverError>;
+
+/// What becomes of what is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// It stays.
+    List,
+    /// It goes.
+    Remove,
+}
 
 /// Does it on each server of the cluster.
 ///
@@ -44,7 +55,7 @@ pub(super) fn of_all(
     let mut all = Attachments::default();
     for Candidate { name, address } in servers {
         let mut connection = Connection::open(address, Purpose::Sql, watcher)?;
-        let mut one = on_one(&mut connection, address, watcher)?;
+        let mut one = on_one(&mut connection, address, None, watcher)?;
         if let Some(name) = name {
             one.found.iter_mut().for_each(|found| found.cost.push_str(&format!(", on {name}")));
         }
@@ -55,19 +66,24 @@ pub(super) fn of_all(
     Ok(all)
 }
 
-/// Lists them.
+/// Lists them, or only the slot `slot`.
 pub(super) fn list(
     connection: &mut Connection,
     address: &Address,
+    slot: Option<&str>,
     watcher: &dyn Watcher,
 ) -> Result<Attachments, DriverError> {
+    let fits = match slot {
+        Some(slot) => format!("s.slot_name = {}", literal(slot)),
+        None => format!("starts_with(s.slot_name::text, '{PREFIX}')"),
+    };
     let sql = format!(
         "SELECT s.slot_name, \
          CASE WHEN s.restart_lsn IS NULL THEN 'keeps no log' ELSE 'keeps ' || pg_size_pretty(pg_wal_lsn_diff({POSITION}, s.restart_lsn)) \
          || ' of log' END, \
          CASE WHEN s.active THEN 'process ' || s.active_pid || coalesce(' (' || nullif(a.application_name, '') || ')', '') END \
          FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid \
-         WHERE s.slot_type = 'physical' AND starts_with(s.slot_name::text, '{PREFIX}') ORDER BY 1"
+         WHERE s.slot_type = 'physical' AND {fits} ORDER BY 1"
     );
     let rows = connection.query(&sql, watcher)?;
     let found = rows.into_iter().map(|row| {
@@ -80,6 +96,9 @@ pub(super) fn list(
             used_by: text(),
         }
     });
+    if slot.is_some() {
+        return Ok(Attachments { found: found.collect(), left_to_you: Vec::new() });
+    }
     let role = quoted(&address.user);
     // A superuser is nobody's to drop, and was there before.
     let is_super = connection.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user", watcher);
@@ -146,9 +165,10 @@ fn databases(connection: &mut Connection, watcher: &dyn Watcher) -> Result<Vec<A
 pub(super) fn list_unused(
     connection: &mut Connection,
     address: &Address,
+    slot: Option<&str>,
     watcher: &dyn Watcher,
 ) -> Result<Attachments, DriverError> {
-    let listed = list(connection, address, watcher)?;
+    let listed = list(connection, address, slot, watcher)?;
     if let Some((used, user)) = listed.found.iter().find_map(|one| Some((one, one.used_by.as_ref()?))) {
         let message = format!("the {} `{}` at {address} is in use by {user}", used.kind, used.name);
         let process = user.split_whitespace().nth(1).unwrap_or_default();
@@ -159,23 +179,96 @@ pub(super) fn list_unused(
     Ok(listed)
 }
 
+impl PostgresDriver {
+    /// The servers of the cluster; one without a name when the component has no members.
+    pub(super) fn servers(&self) -> Vec<Candidate<'_>> {
+        match self.members.as_slice() {
+            [] => vec![Candidate { name: None, address: &self.address }],
+            members => members.iter().map(Server::place).map(Candidate::of_member).collect(),
+        }
+    }
+
+    /// Lists or drops the slots through which a platform receives the log.
+    ///
+    /// # Errors
+    /// Those of [`drop_slots`].
+    pub(super) fn slots(
+        &self,
+        platform: &str,
+        deed: Deed,
+        watcher: &dyn Watcher,
+    ) -> Result<Attachments, DriverError> {
+        drop_slots(&self.servers(), &slot_name(platform, &self.name), deed, watcher)
+    }
+}
+
+/// Drops the slot `slot` on each server of the cluster that answers, or only lists it.
+///
+/// The log that it keeps may be filling a disk: a server that is gone does not stand in the way, and is told.
+///
+/// # Errors
+/// `Conflict`: it is in use; then none is dropped. `Unavailable`: no server answers. `Interrupted`.
+fn drop_slots(
+    servers: &[Candidate<'_>],
+    slot: &str,
+    deed: Deed,
+    watcher: &dyn Watcher,
+) -> Result<Attachments, DriverError> {
+    let (mut all, mut open, mut silent) = (Attachments::default(), Vec::new(), Vec::new());
+    for Candidate { name, address } in servers {
+        let mut connection = match Connection::open(address, Purpose::Sql, watcher) {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => {
+                silent.push((name.map_or_else(|| address.to_string(), ToOwned::to_owned), error));
+                continue;
+            }
+        };
+        let find = if deed == Deed::Remove { list_unused } else { list };
+        let mut one = find(&mut connection, address, Some(slot), watcher)?;
+        if let Some(name) = name {
+            one.found.iter_mut().for_each(|found| found.cost.push_str(&format!(", on {name}")));
+        }
+        all.found.append(&mut one.found);
+        open.push(connection);
+    }
+    if deed == Deed::Remove {
+        for connection in &mut open {
+            drop_slot(connection, slot, watcher)?;
+        }
+    }
+    match silent.pop() {
+        Some((_, error)) if open.is_empty() => Err(error),
+        last => {
+            let lines = silent.into_iter().chain(last);
+            all.left_to_you.extend(lines.map(|(name, error)| format!("{name}: {error}")));
+            Ok(all)
+        }
+    }
+}
+
+/// Drops a slot; one that somebody has dropped meanwhile is gone as it should be.
+fn drop_slot(connection: &mut Connection, name: &str, watcher: &dyn Watcher) -> Result<(), DriverError> {
+    let sql = format!(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}",
+        literal(name)
+    );
+    connection.query(&sql, watcher).map(drop)
+}
+
 /// Drops them, after [`list_unused`].
 pub(super) fn remove(
     connection: &mut Connection,
     address: &Address,
+    slot: Option<&str>,
     watcher: &dyn Watcher,
 ) -> Result<Attachments, DriverError> {
-    let listed = list(connection, address, watcher)?;
+    let listed = list(connection, address, slot, watcher)?;
     for one in listed.found.iter().filter(|one| one.kind == DATABASE) {
         connection.query(&format!("DROP DATABASE IF EXISTS {}", identifier(&one.name)), watcher)?;
     }
     for slot in listed.found.iter().filter(|one| one.kind == SLOT) {
-        let name = literal(&slot.name);
-        // One that somebody has dropped meanwhile is gone as it should be.
-        let sql = format!(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {name}"
-        );
-        connection.query(&sql, watcher)?;
+        drop_slot(connection, &slot.name, watcher)?;
     }
     Ok(listed)
 }

@@ -13,7 +13,6 @@
 
 use std::{
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -35,6 +34,7 @@ use crate::{
     command::Invocation,
     failover::{Closed, PromotedMember},
     kubectl::secret,
+    pause::pause,
 };
 
 /// How long sessions may take to end.
@@ -276,7 +276,7 @@ pub(super) fn close(server: &Server, watcher: &dyn Watcher) -> Result<Option<Clo
             return Err(DriverError::new(Kind::Unavailable, message)
                 .with_hint("its command line may set synchronous_standby_names: stop its server instead"));
         }
-        pause(watcher)?;
+        pause(PAUSE, watcher)?;
     }
     let ended = end_sessions(&mut connection, server, watcher)?;
     // A commit of our own: everything before it is on disk and can be received.
@@ -311,16 +311,8 @@ fn end_sessions(
             return Err(DriverError::new(Kind::Unavailable, message)
                 .with_hint("stop its server on its host, then try again"));
         }
-        pause(watcher)?;
+        pause(PAUSE, watcher)?;
     }
-}
-
-fn pause(watcher: &dyn Watcher) -> Result<(), DriverError> {
-    if watcher.is_cancelled() {
-        return Err(DriverError::new(Kind::Interrupted, "stopped"));
-    }
-    thread::sleep(PAUSE);
-    Ok(())
 }
 
 /// Makes a standby the primary.
@@ -347,7 +339,7 @@ pub(super) fn promote(
                 return Err(DriverError::new(Kind::Unavailable, message)
                     .with_hint("look into its log; `muster resume RUN` goes on waiting"));
             }
-            pause(watcher)?;
+            pause(PAUSE, watcher)?;
         }
     }
     let newest_commit = newest_commit(&mut connection, watcher)?;
@@ -384,7 +376,7 @@ fn catch_up(
     let Some(end) = end else { return Ok(last) };
     let (begun, mut grown) = (Instant::now(), Instant::now());
     while last < end && grown.elapsed() < STALL && begun.elapsed() < CATCH_UP_WITHIN {
-        pause(watcher)?;
+        pause(PAUSE, watcher)?;
         let now = received(connection, watcher)?;
         if now > last {
             grown = Instant::now();

@@ -22,7 +22,7 @@ use muster_types::{
     repair::{DamageFound, DamageScope, DefinitionsKept, Mending, RepairAsked, RepairFacts},
 };
 
-use super::{PostgresDriver, quarantine, wire::Connection};
+use super::{PostgresDriver, moved::Want, quarantine, wire::Connection};
 use crate::{DriverError, repair::Repairs, server::Told};
 
 /// A relation's name as SQL needs it, of `pg_class c` and `pg_namespace n`.
@@ -37,10 +37,12 @@ impl Repairs for PostgresDriver {
         within: Option<Duration>,
         watcher: &dyn Watcher,
     ) -> Result<DamageFound, DriverError> {
+        self.refuse_old_primary(Want::Read, watcher)?;
         damage::find(&self.name, &self.address, scope, within, watcher)
     }
 
     fn check_repair(&self, asked: &RepairAsked, watcher: &dyn Watcher) -> Result<RepairFacts, DriverError> {
+        self.refuse_old_primary(Want::Write, watcher)?;
         resolve::resolve(&self.address, asked, watcher)
     }
 
@@ -58,6 +60,7 @@ impl Repairs for PostgresDriver {
     }
 
     fn check_quarantine(&self, marks: &[Mark], watcher: &dyn Watcher) -> Result<Vec<MarkFacts>, DriverError> {
+        self.refuse_old_primary(Want::Write, watcher)?;
         quarantine::check(&self.address, marks, watcher)
     }
 

@@ -23,7 +23,7 @@ pub(super) mod sync;
 mod writer;
 
 pub(super) use self::{
-    members::Candidate,
+    members::{Candidate, Role, ask},
     push::push,
     receive::{Request, receive},
 };

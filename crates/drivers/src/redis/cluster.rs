@@ -5,10 +5,7 @@
 //!
 //! It never chooses a way. Read next: docs/recovering.md for how a person uses it.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use muster_types::{
     Explain, Kind,
@@ -20,7 +17,7 @@ use super::{
     address::Address,
     wire::{Connection, Value},
 };
-use crate::{DriverError, failover::ElectedReplica};
+use crate::{DriverError, failover::ElectedReplica, pause::pause};
 
 /// How long one way is tried. Who has voted votes again only after twice `cluster-node-timeout` (15 s).
 const PROMOTED_WITHIN: Duration = Duration::from_secs(45);
@@ -235,7 +232,7 @@ fn became(connection: &mut Connection, command: &[&str], watcher: &dyn Watcher) 
             connection.ask(command, watcher)?;
             told = Instant::now();
         }
-        pause(watcher)?;
+        pause(PAUSE, watcher)?;
     }
     Ok(true)
 }
@@ -262,19 +259,11 @@ fn settled(
             ));
             break;
         }
-        pause(watcher)?;
+        pause(PAUSE, watcher)?;
     }
     let nodes = nodes(connection, watcher)?;
     let slots = nodes.iter().find(|node| node.has("myself")).map_or(0, |node| node.slots);
     Ok(ElectedReplica { way, slots, warnings })
-}
-
-fn pause(watcher: &dyn Watcher) -> Result<(), DriverError> {
-    if watcher.is_cancelled() {
-        return Err(DriverError::new(Kind::Interrupted, "stopped"));
-    }
-    thread::sleep(PAUSE);
-    Ok(())
 }
 
 #[cfg(test)]

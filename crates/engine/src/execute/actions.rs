@@ -20,6 +20,7 @@ use muster_types::{
     event::{Unwatched, Watcher, What},
     facts::{ProofFact, ProofOutcome},
     plan::{Action, Holder, KeptData, Step, SwapMove, Verb},
+    text::counted,
     wal::{Replay, Replayed},
 };
 
@@ -127,7 +128,7 @@ impl Executor<'_> {
     fn fetch_wal(&self, replay: &Replay, into: &Path) -> Result<StepEffect, EngineError> {
         remove_tree(into).map_err(state_error("remove", into))?;
         let fetched = self.world.repo.wal().fetch(replay, into, self.observer)?;
-        let summary = format!("{} segments, {}", fetched.segments, ByteSize(fetched.bytes));
+        let summary = format!("{}, {}", counted(fetched.segments, "segment"), ByteSize(fetched.bytes));
         Ok(StepEffect { summary: Some(summary), events: Vec::new() })
     }
 
@@ -175,7 +176,7 @@ impl Executor<'_> {
             Action::Forget { backups } => {
                 repo.forget(backups)?;
                 let events = vec![What::BackupsForgotten { backups: backups.clone() }];
-                said(format!("{} backups forgotten", backups.len()), events)
+                said(format!("{} forgotten", counted(backups.len(), "backup")), events)
             }
             Action::FreeSpace => said(repo.free_space(false)?.to_string(), Vec::new()),
             Action::FreeWal { needs } => {

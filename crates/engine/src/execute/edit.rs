@@ -18,7 +18,7 @@ impl Executor<'_> {
         let changes = edits::changes(self.world, component, backup, asked, set)?;
         muster_drivers::edits::apply(&changes, places)?;
         let edited = edits::edited(component, &changes);
-        let summary = format!("{} places in {} files", edited.places, edited.files);
+        let summary = edited.amount();
         Ok(StepEffect {
             summary: Some(summary),
             events: vec![What::FilesEdited { edited: Box::new(edited) }],

@@ -27,6 +27,7 @@ use muster_types::{
     plan::{Action, Step},
     report::StepState,
     rotation::{Rotated, RotationPart},
+    text::counted,
 };
 
 use self::safe_copy::{KeptPlace, SafeCopy};
@@ -330,7 +331,11 @@ impl Executor<'_> {
             }
         }
         let names: Vec<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
-        Ok(format!("the old value is back in {} places; restarted: {}", copy.places.len(), names.join(", ")))
+        Ok(format!(
+            "the old value is back in {}; restarted: {}",
+            counted(copy.places.len(), "place"),
+            names.join(", ")
+        ))
     }
 
     fn revoke(&self, secret: &str) -> Result<String, EngineError> {
@@ -428,8 +433,10 @@ impl Executor<'_> {
             is_old_refused: !definition.proof.is_empty(),
             others,
         };
-        let summary =
-            format!("{} places have it, {others} other keys beside it are as they were", copy.places.len());
+        let summary = format!(
+            "it stands in {}, {others} other keys beside it are as they were",
+            counted(copy.places.len(), "place")
+        );
         Ok(StepEffect { summary: Some(summary), events: vec![What::Rotated { rotated }] })
     }
 }

@@ -1,8 +1,9 @@
 //! Failovers: what is kept out before anything is promoted, and who is not promoted.
 
 use muster_plan::{
-    PlanError,
+    PlanError, RecoveryTarget,
     failover::{FailoverOptions, plan},
+    restore,
 };
 use muster_types::{
     Explain, Lsn,
@@ -13,7 +14,7 @@ use muster_types::{
     wal::{ReceiverStanding, ReceiverState, ReceiverStatus},
 };
 
-use super::{component, facts, time, with_scope};
+use super::{backup, component, facts, in_place, time, with_scope};
 
 fn platform() -> Platform {
     serde_json::from_value(serde_json::json!({
@@ -175,4 +176,22 @@ fn a_second_primary_another_cluster_and_a_member_that_is_no_standby_are_refused(
     let mut weak = member("two", standby());
     weak.hindrance = Some("GRANT …".into());
     assert!(matches!(refused(vec![member("one", primary()), weak]), PlanError::MayNot { .. }));
+}
+
+#[test]
+fn a_backup_of_the_old_primary_goes_in_the_place_of_the_new_one_and_that_of_a_stranger_does_not() {
+    let platform = platform();
+    let refused = |source: &str| {
+        let mut backup = backup("database", "a1", "2026-05-20T10:00:00Z");
+        backup.record.identity.kind = "postgres".into();
+        backup.record.identity.source = source.into();
+        backup.record.witness.insert("system_identifier".into(), "7".into());
+        let mut facts = facts(vec![backup], vec![]);
+        facts.components = vec![component("database", "two:5432")];
+        let options = in_place(RecoveryTarget::Latest);
+        let planned = with_scope(&platform, |scope| restore::plan(scope, &facts, &options));
+        matches!(planned, Err(PlanError::OtherIdentity { .. }))
+    };
+    assert!(!refused("two:5432") && !refused("one:5432"));
+    assert!(refused("three:5432") && refused("one:5433") && refused("one:5432/other"));
 }

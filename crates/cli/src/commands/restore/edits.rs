@@ -107,6 +107,5 @@ pub(crate) fn add(answer: &mut Answer, world: &World, plan: &Plan) -> Result<(),
 
 /// One component's edits, for people.
 pub(crate) fn shown(edited: &FilesEdited) -> String {
-    let FilesEdited { component, files, places, diff } = edited;
-    format!("edits of {component}: {places} places in {files} files\n{diff}")
+    format!("edits of {}: {}\n{}", edited.component, edited.amount(), edited.diff)
 }

@@ -88,6 +88,7 @@ impl Children {
                     server_token_file: None,
                     into: into.clone().map(Into::into),
                     replace: false,
+                    side_by_side: false,
                     failed_at: None,
                     try_older: false,
                     undo: false,

@@ -121,6 +121,13 @@ fn a_server_that_archives_by_command_comes_back_to_its_last_segment() {
     let refused = cluster.run(&["wal", "push", "database", copy.to_str().unwrap()]);
     refused.assert_exit(1);
     assert!(refused.stderr.contains("the archive holds another"), "{}", refused.stderr);
+    let missing = cluster.run(&["wal", "push", "database", "%p"]);
+    missing.assert_exit(2);
+    assert!(
+        missing.stderr.contains("cannot read %p") && missing.stderr.contains("whole path"),
+        "{}",
+        missing.stderr
+    );
     fs::write(&copy, "text").unwrap();
     cluster.run(&["wal", "push", "database", copy.to_str().unwrap()]).assert_exit(2);
 }

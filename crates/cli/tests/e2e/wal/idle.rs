@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use muster_testkit::{Postgres, postgres::Version, wait_for};
 use serde_json::Value;
 
-use super::{DEADLINE, Streamed, insert, numbers, server_time};
+use super::{DEADLINE, Streamed, await_reach, insert, numbers, server_time};
 use crate::{copies::with_copies, postgres::Cluster};
 
 /// Waits for a line of the receiver.
@@ -99,4 +99,63 @@ fn an_idle_server_is_measured_and_a_repository_that_is_away_is_told_before_log_i
     assert_eq!(streamed.reach()["outcome"], "passed");
     let (restored, _) = streamed.restore("latest", &[]);
     assert_eq!(numbers(&restored), (0..3).chain(10..26).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_slot_that_is_given_up_is_that_of_this_platform_alone_and_never_one_in_use() {
+    let cluster = Cluster::new(Postgres::builder(Version::Fifteen));
+    let config = cluster.platform.sandbox.config_file();
+    let text = fs::read_to_string(&config).unwrap();
+    let nothing = || cluster.well(&["reach"]).stdout;
+    assert!(nothing().contains("add `wal: stream`"), "{}", nothing());
+    fs::write(&config, text.replace("    backup: {every: 1h}\n", "    wal: stream\n")).unwrap();
+    assert!(nothing().contains("`muster wal receive database`"), "{}", nothing());
+    fs::write(&config, text).unwrap();
+
+    let mut streamed = Streamed::of(cluster);
+    let other = "muster_wal_other_database";
+    streamed
+        .cluster
+        .server
+        .psql("postgres", &format!("select pg_create_physical_replication_slot('{other}')"));
+    let drop = ["wal", "slot", "drop", "database"];
+    let held = streamed.cluster.run(&[&drop[..], &["--yes"]].concat());
+    held.assert_exit(11);
+    assert!(held.stderr.contains("`muster wal receive`"), "{}", held.stderr);
+    let shown = streamed.cluster.well(&[&drop[..], &["--dry-run"]].concat()).stdout;
+    assert!(shown.contains("muster_wal_sandbox_database") && !shown.contains(other), "{shown}");
+    streamed.stop();
+    let unasked = streamed.cluster.run(&drop);
+    unasked.assert_exit(2);
+    streamed.cluster.well(&[&drop[..], &["--yes"]].concat());
+    let slots = "select string_agg(slot_name, ',') from pg_replication_slots";
+    assert_eq!(streamed.cluster.server.psql("postgres", slots), other);
+    let again = streamed.cluster.well(&[&drop[..], &["--yes"]].concat()).stdout;
+    assert!(again.contains("no server keeps log for `database`"), "{again}");
+    streamed.cluster.server.psql("postgres", &format!("select pg_drop_replication_slot('{other}')"));
+}
+
+#[test]
+fn the_loss_of_a_restore_to_a_transaction_is_measured_by_the_commit_that_it_has_reached() {
+    let mut streamed = Streamed::new(Postgres::builder(Version::Fifteen));
+    insert(&streamed.cluster.server, 0..3);
+    streamed.cluster.platform.back_up();
+    let sql = "insert into numbers (n) values (3) returning pg_current_xact_id()";
+    let transaction = streamed.cluster.server.psql("postgres", sql);
+    let committed = server_time(&streamed.cluster.server);
+    insert(&streamed.cluster.server, 4..6);
+    // The archive goes on for a while: its end says nothing about the state that is asked for.
+    await_reach(&streamed, committed + Duration::from_secs(3));
+    streamed.stop();
+    streamed.cluster.server.stop();
+    let to = format!("xid:{}", transaction.lines().next().unwrap());
+    let report = streamed.cluster.well(&["restore", "database", "--to", &to, "--yes", "--json"]).json();
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("up to transaction") && !notes.contains("leads to the state of"), "{notes}");
+    let rows = report["objectives"].as_array().unwrap();
+    let loss =
+        rows.iter().find(|row| row["objective"] == "rpo").unwrap()["measured_seconds"].as_f64().unwrap();
+    assert!(loss >= 3.0, "{loss}: {report:#}");
+    streamed.cluster.server.start();
+    assert_eq!(numbers(&streamed.cluster.server), [0, 1, 2, 3]);
 }

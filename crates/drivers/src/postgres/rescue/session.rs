@@ -140,9 +140,9 @@ fn no_table(
     );
     let others = production.column(&sql, watcher)?;
     let hint = match others.as_slice() {
-        [] => "was the whole table dropped? Then bring the whole database back beside: \
-               `muster restore COMPONENT --to TIME --into PATH`"
-            .to_owned(),
+        [] => format!(
+            "was the whole table dropped? Then bring it back as it was: `muster restore COMPONENT --table {asked} --to TIME`"
+        ),
         others => format!("there is {}: name it with its schema", others.join(", ")),
     };
     Ok(DriverError::new(Kind::NotFound, format!("there is no table `{asked}` in production now"))

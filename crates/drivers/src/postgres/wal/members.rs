@@ -35,7 +35,7 @@ impl<'a> Candidate<'a> {
 
 /// What a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// It takes writes.
     Primary {
         /// A failover has closed it: nothing more is acknowledged there.
@@ -57,7 +57,7 @@ pub(super) struct Choice {
 ///
 /// # Errors
 /// `Interrupted`.
-pub(super) fn ask(
+pub(crate) fn ask(
     address: &Address,
     watcher: &dyn Watcher,
 ) -> Result<(Role, Option<Connection>), DriverError> {

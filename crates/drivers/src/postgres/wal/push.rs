@@ -41,7 +41,11 @@ pub(crate) fn push(repo: &Repo, file: &Path, clock: &dyn Clock) -> Result<String
         DriverError::new(Kind::Input, format!("{} is no segment of a log: {why}", file.display()))
             .with_hint("set archive_command = 'muster -c /etc/muster/muster.yaml wal push COMPONENT %p'")
     };
-    let content = fs::read(file).map_err(|error| strange(&error.to_string()))?;
+    let content = fs::read(file).map_err(|error| {
+        DriverError::new(Kind::Input, format!("cannot read {}: {error}", file.display())).with_hint(
+            "the server puts a path for `%p` that begins in its data directory, and runs `archive_command` there; by hand give the whole path",
+        )
+    })?;
     let header = Header::read(&content).ok_or_else(|| strange("its first page is none"))?;
     if content.len() as u64 != header.segment || name_of(&header) != stem {
         return Err(strange("its name or its length does not fit its first page"));
