@@ -22,7 +22,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("muster-repo", &["muster-types"]),
     ("muster-drivers", &["muster-types", "muster-repo"]),
     ("muster-engine", &["muster-types", "muster-repo", "muster-drivers"]),
-    ("muster-cli", &["muster-types", "muster-plan", "muster-repo", "muster-drivers", "muster-engine"]),
+    ("muster-server", &["muster-types"]),
+    (
+        "muster-cli",
+        &["muster-types", "muster-plan", "muster-repo", "muster-drivers", "muster-engine", "muster-server"],
+    ),
     ("muster-testkit", &["muster-types"]),
     ("xtask", &[]),
 ];

@@ -23,6 +23,11 @@ impl Answer {
         Self { code: crate::exit::DONE, text: text.into(), errors: String::new(), document }
     }
 
+    /// Makes the answer of a command that has said everything while it ran: nothing is printed at its end.
+    pub(crate) fn said() -> Self {
+        Self::new("", Value::Null)
+    }
+
     /// Gives it another exit code.
     #[must_use]
     pub(crate) fn with_code(mut self, code: u8) -> Self {

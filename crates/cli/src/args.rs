@@ -116,6 +116,8 @@ pub(crate) enum Command {
     Schedule(ScheduleArgs),
     /// Say how each objective stands
     Status(StatusArgs),
+    /// Show on this host, over HTTP, what the other commands say: dashboard, API, metrics
+    Serve(ServeArgs),
     /// Forget backups that no retention rule keeps, and free their space
     Prune(PruneArgs),
     /// Keep a backup whatever the retention rules say, or give it back to them
@@ -405,6 +407,13 @@ pub(crate) struct StatusArgs {
     /// Print alerting rules of Prometheus for these metrics and those of `check --metrics`; nothing is looked at
     #[arg(long, conflicts_with_all = ["json", "metrics", "check"])]
     pub rules: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen: an address of this host only. Port 0 is any free one; the first line that is printed names it
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8440")]
+    pub listen: String,
 }
 
 #[derive(Debug, Args)]

@@ -33,6 +33,7 @@ mod runbook;
 mod runs;
 mod schedule;
 mod secrets;
+mod serve;
 mod service;
 mod show;
 mod status;
@@ -79,6 +80,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Runs(args) => runs::run(global, args),
         Command::Schedule(args) => schedule::run(global, args),
         Command::Status(args) => status::run(global, args),
+        Command::Serve(args) => serve::run(global, args),
         Command::Prune(args) => prune::run(global, args),
         Command::Pin(args) => pin::run(global, args),
         Command::Lint(args) => lint::run(global, args),

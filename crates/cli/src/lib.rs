@@ -84,7 +84,7 @@ fn end(cli: &Cli, result: Result<Answer, Failure>) -> ExitCode {
     };
     // A closed stderr is not worth failing for.
     drop(std::io::Write::write_all(&mut std::io::stderr(), mask.apply(&errors).as_bytes()));
-    let text = if cli.global.json {
+    let text = if cli.global.json && !answer.document.is_null() {
         let mut document = answer.document;
         cover(&mut document, &mask);
         format!("{document:#}")

@@ -2,6 +2,9 @@
 //!
 //! Rows and facts come in, text goes out. What was not measured has no sample: an absent number is not zero.
 
+use std::collections::BTreeMap;
+
+use muster_engine::history::History;
 use muster_plan::status::{newest_good, newest_proof};
 use muster_types::{
     Timestamp,
@@ -9,6 +12,7 @@ use muster_types::{
     facts::{Facts, ProofOutcome},
     objective::{CopyRow, ObjectiveRow, Verdict},
 };
+use serde_json::json;
 
 /// What a sample of a check is taken from.
 type OfCheck = fn(&CheckResult) -> f64;
@@ -32,6 +36,27 @@ pub(crate) fn copies(platform: &str, environment: &str, rows: &[CopyRow]) -> Str
     for row in rows.iter().filter(|row| row.verdict != Verdict::NotApplicable) {
         let met = f64::from(row.verdict == Verdict::Met);
         page.sample("muster_copy_met", &labels(&[("copy", &row.name)]), Some(met));
+    }
+    page.text
+}
+
+/// Renders when runs ended last, by what they were for, whether they were drills, and what came of them.
+pub(crate) fn runs(platform: &str, environment: &str, history: &History) -> String {
+    let mut page =
+        Page { text: String::new(), base: labels(&[("platform", platform), ("environment", environment)]) };
+    let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let mut newest: BTreeMap<[String; 3], Timestamp> = BTreeMap::new();
+    for row in history.rows().iter().filter(|row| row.environment == environment) {
+        let (Some(ended_at), Some(outcome)) = (row.ended_at, row.outcome) else { continue };
+        let known = newest
+            .entry([row.verb.word().to_owned(), word(json!(row.mode)), word(json!(outcome))])
+            .or_insert(ended_at);
+        *known = ended_at.max(*known);
+    }
+    page.family("muster_run_ended_at_seconds", "When the newest run of a kind ended so, since 1970.");
+    for ([verb, mode, outcome], at) in newest {
+        let own = labels(&[("verb", &verb), ("mode", &mode), ("outcome", &outcome)]);
+        page.sample("muster_run_ended_at_seconds", &own, Some(since_1970(at)));
     }
     page.text
 }

@@ -20,7 +20,7 @@ use muster_types::{
     ByteSize, Span, Timestamp,
     backup::{Backup, Method},
     check::CheckResult,
-    event::RunOutcome,
+    event::{ProcessMark, RunOutcome},
     facts::{Facts, ProofFact, ProofOutcome},
     objective::ObjectiveRow,
     place,
@@ -430,9 +430,14 @@ pub(crate) const INTERRUPTED: &str = "interrupted";
 
 /// Returns the state of a run in one word; a run without end whose process died is `interrupted`.
 pub(crate) fn run_state(record: &RunRecord) -> String {
-    match record.report.outcome {
+    state_of(record.report.outcome, record.process)
+}
+
+/// As [`run_state`], from the two facts that it rests on.
+pub(crate) fn state_of(outcome: Option<RunOutcome>, mark: ProcessMark) -> String {
+    match outcome {
         Some(outcome) => outcome_word(outcome),
-        None if process::is_alive(record.process) => "running".into(),
+        None if process::is_alive(mark) => "running".into(),
         None => INTERRUPTED.into(),
     }
 }
@@ -467,16 +472,7 @@ fn age(now: Timestamp, then: Timestamp) -> String {
 
 /// A duration in words: with tenths below a minute, whole seconds above.
 pub(crate) fn duration(seconds: f64) -> String {
-    if seconds < 60.0 {
-        return format!("{seconds:.1}s");
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a positive number of seconds"
-    )]
-    let whole = seconds.round() as u64;
-    Span::from_secs(whole).to_string()
+    Span::told(seconds)
 }
 
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {

@@ -164,6 +164,44 @@ impl Journal {
         }
     }
 
+    /// Returns the events of one run in order, oldest first, by the index of runs.
+    ///
+    /// Their chain is not checked, because other runs have entries in between: who must be sure reads
+    /// [`Journal::entries`].
+    ///
+    /// # Errors
+    /// As [`Journal::events`].
+    pub fn events_of(&self, run: &RunId) -> Result<Vec<Event>, EngineError> {
+        let fail = |source| EngineError::Journal { operation: "read", path: self.path.clone(), source };
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut statement = connection
+            .prepare("select sequence, entry from journal where run = ?1 order by sequence")
+            .map_err(fail)?;
+        let rows =
+            statement.query_map([&run.0], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).map_err(fail)?;
+        rows.map(|row| {
+            let (sequence, entry) = row.map_err(fail)?;
+            serde_json::from_str(&entry).map_err(|_| self.altered(sequence))
+        })
+        .collect()
+    }
+
+    /// Returns the number of the last entry; 0 when there is none.
+    ///
+    /// # Errors
+    /// `Journal`.
+    pub fn last(&self) -> Result<i64, EngineError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection
+            .query_row("select coalesce(max(sequence), 0) from journal", [], |row| row.get(0))
+            .map_err(|source| EngineError::Journal { operation: "read", path: self.path.clone(), source })
+    }
+
+    /// Says that an entry is not what was appended.
+    pub(crate) fn altered(&self, sequence: i64) -> EngineError {
+        EngineError::JournalAltered { path: self.path.clone(), sequence }
+    }
+
     /// Checks the whole chain and returns the number of entries.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod error;
 pub mod execute;
 pub mod export;
 pub mod fold;
+pub mod history;
 pub mod journal;
 pub mod kit;
 pub mod lock;

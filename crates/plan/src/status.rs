@@ -4,6 +4,7 @@
 
 mod copies;
 mod log;
+mod summary;
 
 use muster_types::{
     Timestamp,
@@ -13,7 +14,11 @@ use muster_types::{
     objective::{Basis, ObjectiveKind, ObjectiveRow, Target, Verdict, judge},
 };
 
-pub use self::{copies::copies, log::logs};
+pub use self::{
+    copies::copies,
+    log::logs,
+    summary::{Indicator, Part, Summary, summary},
+};
 use crate::{
     choose::{backups_of, standing},
     objectives::{EffectiveObjective, objectives},

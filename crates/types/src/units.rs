@@ -54,6 +54,15 @@ impl Span {
     pub fn seconds(self) -> f64 {
         self.0.as_secs_f64()
     }
+
+    /// Says how long something took: with tenths below a minute, in whole seconds above.
+    pub fn told(seconds: f64) -> String {
+        if seconds < 60.0 {
+            return format!("{seconds:.1}s");
+        }
+        Duration::try_from_secs_f64(seconds.round())
+            .map_or_else(|_| format!("{seconds:.0}s"), |duration| Self(duration).to_string())
+    }
 }
 
 impl From<Duration> for Span {

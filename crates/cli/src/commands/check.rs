@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use muster_drivers::checks;
-use muster_types::{Clock, Kind, Span, config::Check};
-use serde_json::json;
+use muster_types::{Clock, Kind, Span, check::CheckResult, config::Check};
+use serde_json::{Value, json};
 
 use crate::{
     answer::Answer,
     app::{self, Intent},
     args::{CheckArgs, Global},
     clock::SystemClock,
+    config::Loaded,
     exit::{self, Failure},
     metrics,
     progress::Progress,
@@ -38,22 +39,55 @@ pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<Answer, Failure> 
         .map(|(name, check)| (name.clone(), check.clone()))
         .collect();
     if chosen.is_empty() {
-        return Err(Failure::new(
-            Kind::NotFound,
-            "no check fits: nothing was observed",
-            "define `checks:` in `muster.yaml`, or give them the tag",
-        ));
+        return Err(nothing());
     }
     let progress = Progress::new(global.quiet || global.json);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let results = checks::run_all(&chosen, args.deadline.map(Span::duration), &clock, &progress);
+    let results = observe(&chosen, args.deadline, &progress);
     let failed = results.iter().filter(|result| !result.passed).count();
     let text = if args.metrics {
         metrics::checks(&loaded.platform.platform, &loaded.environment, &results)
     } else {
         render::checks(&results, args.verbose)
     };
-    let outcome = if failed == 0 { "passed" } else { "failed" };
     let code = if failed == 0 { exit::DONE } else { exit::FAILED };
-    Ok(Answer::new(text, json!({"outcome": outcome, "checks": results})).with_code(code))
+    Ok(Answer::new(text, document(&results)).with_code(code))
+}
+
+/// What is observed, for programs and for Prometheus.
+pub(super) struct Seen {
+    /// For programs.
+    pub document: Value,
+    /// For Prometheus.
+    pub metrics: String,
+}
+
+/// Observes everything.
+pub(super) fn look(loaded: &Loaded) -> Result<Seen, Failure> {
+    let platform = &loaded.platform;
+    let all: Vec<(String, Check)> =
+        platform.checks.iter().map(|(name, check)| (name.clone(), check.clone())).collect();
+    if all.is_empty() {
+        return Err(nothing());
+    }
+    let results = observe(&all, None, &Progress::new(true));
+    let metrics = metrics::checks(&platform.platform, &loaded.environment, &results);
+    Ok(Seen { document: document(&results), metrics })
+}
+
+fn observe(chosen: &[(String, Check)], deadline: Option<Span>, progress: &Progress) -> Vec<CheckResult> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    checks::run_all(chosen, deadline.map(Span::duration), &clock, progress)
+}
+
+fn document(results: &[CheckResult]) -> Value {
+    let outcome = if results.iter().all(|result| result.passed) { "passed" } else { "failed" };
+    json!({"outcome": outcome, "checks": results})
+}
+
+fn nothing() -> Failure {
+    Failure::new(
+        Kind::NotFound,
+        "no check fits: nothing was observed",
+        "define `checks:` in `muster.yaml`, or give them the tag",
+    )
 }

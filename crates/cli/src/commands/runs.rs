@@ -1,7 +1,10 @@
 //! `muster runs`: what was run, newest first.
 
-use muster_engine::{fold, journal::Journal};
-use serde_json::json;
+use muster_engine::{
+    history::{History, RunRow},
+    journal::Journal,
+};
+use serde_json::{Value, json};
 
 use crate::{
     answer::Answer,
@@ -13,36 +16,38 @@ use crate::{
 
 pub(super) fn run(global: &Global, args: &RunsArgs) -> Result<Answer, Failure> {
     let loaded = app::load(global, Intent::Read)?;
-    let events = Journal::open(&loaded.state_dir)?.events()?;
-    let mut runs = fold::runs(&events);
-    runs.reverse();
-    runs.truncate(args.limit);
-    let rows: Vec<Vec<String>> = runs
-        .iter()
-        .map(|record| {
-            let report = &record.report;
+    let mut history = History::default();
+    history.read(&Journal::open(&loaded.state_dir)?)?;
+    let rows: Vec<Vec<String>> = newest(&history, args.limit)
+        .map(|row| {
             vec![
-                report.run.to_string(),
-                match &report.runbook {
-                    Some(runbook) => format!("{} {}", report.verb.word(), runbook.file),
-                    None => report.verb.word().to_owned(),
+                row.run.to_string(),
+                match &row.runbook {
+                    Some(runbook) => format!("{} {runbook}", row.verb.word()),
+                    None => row.verb.word().to_owned(),
                 },
-                render::run_state(record),
-                report.begun_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-                format!("{:.1}s", report.elapsed_seconds),
+                render::state_of(row.outcome, row.process),
+                row.begun_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                format!("{:.1}s", row.elapsed_seconds),
             ]
         })
         .collect();
-    let documents: Vec<_> = runs
-        .iter()
-        .map(|record| {
-            let report = &record.report;
-            json!({"id": report.run, "verb": report.verb, "state": render::run_state(record),
-                "begun_at": report.begun_at, "ended_at": report.ended_at,
-                "elapsed_seconds": report.elapsed_seconds, "environment": report.environment,
-                "runbook": report.runbook.as_ref().map(|runbook| &runbook.file)})
+    let text = render::table(&["run", "verb", "state", "begun", "took"], &rows);
+    Ok(Answer::new(text, document(&history, args.limit)))
+}
+
+/// Returns the document of the newest runs.
+pub(super) fn document(history: &History, limit: usize) -> Value {
+    let runs: Vec<Value> = newest(history, limit)
+        .map(|row| {
+            json!({"id": row.run, "verb": row.verb, "state": render::state_of(row.outcome, row.process),
+                "begun_at": row.begun_at, "ended_at": row.ended_at, "elapsed_seconds": row.elapsed_seconds,
+                "environment": row.environment, "runbook": row.runbook})
         })
         .collect();
-    let text = render::table(&["run", "verb", "state", "begun", "took"], &rows);
-    Ok(Answer::new(text, json!({"runs": documents})))
+    json!({"runs": runs})
+}
+
+fn newest(history: &History, limit: usize) -> impl Iterator<Item = &RunRow> {
+    history.rows().iter().rev().take(limit)
 }

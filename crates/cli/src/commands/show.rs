@@ -95,7 +95,7 @@ pub(super) fn run(global: &Global, args: &ShowArgs) -> Result<Answer, Failure> {
 }
 
 /// What is known of a run; of the earlier ones how long this one may still take.
-fn of_run(record: &RunRecord, events: &[Event]) -> Answer {
+pub(super) fn of_run(record: &RunRecord, events: &[Event]) -> Answer {
     let mut report = record.report.clone();
     // The clock of a recovery runs from the failure, in whatever process and however often it was resumed.
     let from = record.plan.failed_at.unwrap_or(report.begun_at).min(report.begun_at);

@@ -56,6 +56,7 @@ mod rotation;
 mod runbooks;
 mod s3;
 mod schedule;
+mod serve;
 mod sftp;
 mod story;
 mod surveys;

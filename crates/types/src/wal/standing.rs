@@ -65,7 +65,7 @@ pub enum SyncStanding {
 }
 
 /// How the archived log of a component stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRow {
     /// The component.
     pub component: String,
@@ -90,7 +90,7 @@ pub struct LogRow {
 }
 
 /// How far the log of a component is in a copy of the repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogCopy {
     /// The copy.
     pub name: String,
