@@ -165,7 +165,8 @@ impl<'a> Permit<'a> {
     fn acquire(count: &'a AtomicUsize) -> Option<Self> {
         let taken = count
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < WAITING_MAX).then_some(now + 1));
-        taken.is_ok().then_some(Self(count))
+        // Made only when it was taken: its end gives it back.
+        taken.is_ok().then(|| Self(count))
     }
 }
 
