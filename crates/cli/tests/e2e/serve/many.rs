@@ -147,10 +147,12 @@ fn with_a_thousand_runs_a_page_reads_only_what_is_new() {
         assert!(median(path) < Duration::from_millis(200), "{path}: {:?}", median(path));
     }
     // The status is looked at every few seconds at most, however often it is asked for.
-    let looked = (0..50).map(|_| served.get("/api/v1/status").json()["at"].clone());
+    let begun = Instant::now();
+    let looked = (0..10).map(|_| served.get("/api/v1/status").json()["at"].clone());
     let mut looked: Vec<_> = std::iter::once(before).chain(looked).collect();
     looked.dedup();
-    assert!(looked.len() < 15, "{looked:?}");
+    let most = 2 + begun.elapsed().as_secs() / 5;
+    assert!(looked.len() as u64 <= most, "{looked:?} in {:?}", begun.elapsed());
     // What comes is there at once, and read by whoever asks next.
     cli.run(&["backup", "database"]).assert_exit(0);
     let newest = cli.run(&["runs", "--limit", "1", "--json"]).assert_exit(0).json();
