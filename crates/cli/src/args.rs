@@ -414,6 +414,9 @@ pub(crate) struct ServeArgs {
     /// Where to listen: an address of this host only. Port 0 is any free one; the first line that is printed names it
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8440")]
     pub listen: String,
+    /// Do what is scheduled too, as `muster schedule --run`
+    #[arg(long)]
+    pub schedule: bool,
 }
 
 #[derive(Debug, Args)]

@@ -34,7 +34,8 @@ pub(super) fn run(global: &Global, args: &ScheduleArgs) -> Result<Answer, Failur
         return unit(global, &loaded);
     }
     if args.run {
-        return keep(global, loaded);
+        keep(global, loaded, &signals::is_cancelled)?;
+        return Ok(Answer::new("", json!({"outcome": "done"})));
     }
     if args.next > NEXT_MAX {
         let error = format!("`--next {}` is more than anybody reads", args.next);
@@ -43,7 +44,8 @@ pub(super) fn run(global: &Global, args: &ScheduleArgs) -> Result<Answer, Failur
     list(&loaded, args.next, SystemClock.now())
 }
 
-fn keep(global: &Global, loaded: Loaded) -> Result<Answer, Failure> {
+/// Does what is scheduled until `is_stopped` says so; each line of it is said as it happens.
+pub(super) fn keep(global: &Global, loaded: Loaded, is_stopped: &dyn Fn() -> bool) -> Result<(), Failure> {
     let progress = Progress::new(global.quiet || global.json);
     let mask = app::mask();
     let say = |said: &Said| {
@@ -62,8 +64,7 @@ fn keep(global: &Global, loaded: Loaded) -> Result<Answer, Failure> {
             progress.say(&format!("{} {job}: {}", second(said.at), mask.apply(&said.text)));
         }
     };
-    scheduler::run(global, loaded, &signals::is_cancelled, &say)?;
-    Ok(Answer::new("", json!({"outcome": "done"})))
+    scheduler::run(global, loaded, is_stopped, &say)
 }
 
 fn list(loaded: &Loaded, next: usize, now: Timestamp) -> Result<Answer, Failure> {

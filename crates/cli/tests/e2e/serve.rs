@@ -15,7 +15,7 @@ use muster_types::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use self::client::{Served, serve};
+use self::client::{Served, serve, serve_with};
 
 /// Longer than anything here takes on a slow, busy machine.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -80,6 +80,27 @@ fn promtool(input: &str) {
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}{input}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_server_that_schedules_takes_backups_by_itself_shows_them_and_is_the_only_scheduler() {
+    let sandbox = Sandbox::new();
+    let cli = cli(&sandbox);
+    cli.run(&["init", "--yes"]).assert_exit(0);
+    let mut served = serve_with(&cli, &["--schedule"]);
+    wait_for("a backup of each component", DEADLINE, || {
+        assert!(served.process.is_alive(), "{}", served.process.stderr_so_far());
+        let answer = served.get("/api/v1/backups");
+        let count = if answer.status == 200 { answer.json()["backups"].as_array().unwrap().len() } else { 0 };
+        (count >= 2).then_some(())
+    });
+    let refused = cli.run(&["serve", "--schedule", "--listen", "127.0.0.1:0"]);
+    refused.assert_exit(11);
+    assert!(refused.stderr.contains("muster schedule --run"), "{}", refused.stderr);
+    served.process.signal(Signal::TERM);
+    served.process.wait(DEADLINE).assert_exit(0);
+    let listed = cli.run(&["schedule", "--json"]).json();
+    assert!(listed["scheduler"].is_null(), "{listed:#}");
 }
 
 // proves: H5

@@ -1,6 +1,6 @@
 //! `kill -9` at any moment of a copy to object storage: it is never taken for whole, and the next one goes on.
 //!
-//! Six kills, because each sends some megabytes at a bounded rate; `MUSTER_KILLS=20` is the long form.
+//! Each copy sends three megabytes at a bounded rate, so that a blow falls in the middle; `MUSTER_KILLS=50` is the long form.
 
 use std::{fs, time::Duration};
 
@@ -10,7 +10,7 @@ use super::number;
 use crate::copies::{row, with_store};
 
 /// Kills of the short form.
-const KILLS: u64 = 6;
+const KILLS: u64 = 20;
 
 // proves: B18
 #[test]
@@ -25,12 +25,12 @@ fn a_copy_to_object_storage_that_is_killed_is_never_taken_for_whole_and_goes_on(
         if killed == wanted {
             break;
         }
-        let mut content = vec![0; 6_000_000];
+        let mut content = vec![0; 3_000_000];
         random.fill(&mut content);
         fs::write(platform.sandbox.uploads().join("large"), content).unwrap();
         platform.well(&["backup"]);
         let mut running = platform.cli.spawn(&["copy"]);
-        let moment = Duration::from_millis(random.u64(100..2_000));
+        let moment = Duration::from_millis(random.u64(50..1_000));
         if !running.kill_after(moment) {
             continue;
         }

@@ -26,7 +26,13 @@ pub(super) struct Answer {
 
 /// Starts a server on a free port, and waits until it says which.
 pub(super) fn serve(cli: &Cli) -> Served {
-    let mut process = cli.spawn(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+    serve_with(cli, &[])
+}
+
+/// The same with more arguments.
+pub(super) fn serve_with(cli: &Cli, args: &[&str]) -> Served {
+    let args = [&["serve", "--listen", "127.0.0.1:0", "--json"], args].concat();
+    let mut process = cli.spawn(&args);
     let line = wait_for("the address of the server", DEADLINE, || {
         assert!(process.is_alive(), "{}", process.stderr_so_far());
         let said = process.stdout_so_far();
