@@ -60,7 +60,6 @@ pub(crate) fn serve(listener: &TcpListener, routes: &Arc<Routes>, stop: &dyn Fn(
     woken.set_nonblocking(true)?;
     let workers = Workers::begin(routes, waker);
     let mut all = Connections {
-        routes,
         workers,
         open: BTreeMap::new(),
         next: 0,
@@ -75,8 +74,7 @@ pub(crate) fn serve(listener: &TcpListener, routes: &Arc<Routes>, stop: &dyn Fn(
     Ok(())
 }
 
-struct Connections<'a> {
-    routes: &'a Routes,
+struct Connections {
     workers: Workers,
     open: BTreeMap<u64, Connection>,
     next: u64,
@@ -87,7 +85,7 @@ struct Connections<'a> {
     is_pulsing: bool,
 }
 
-impl Connections<'_> {
+impl Connections {
     /// Waits until something can be done, and does it.
     fn turn(&mut self, listener: &TcpListener, woken: &UnixStream) -> io::Result<()> {
         let ready = self.wait(listener, woken)?;
@@ -181,7 +179,7 @@ impl Connections<'_> {
     fn dispatch(&mut self, id: u64, request: Request) {
         let streams = self.open.values().filter(|one| one.is_streaming()).count();
         let Some(one) = self.open.get_mut(&id) else { return };
-        match self.routes.immediate(&request) {
+        match Routes::immediate(&request) {
             Some(Immediate::Answer(answer)) => one.answer(answer.bytes(request.is_head)),
             Some(Immediate::Events) if streams >= STREAMS_MAX => {
                 let full = "too many look on already";
@@ -211,21 +209,18 @@ impl Connections<'_> {
 
     /// Takes an answer that a worker has made; of a client that has gone it is dropped.
     fn take(&mut self, id: Option<u64>, answer: Vec<u8>) {
-        match id {
-            Some(id) => {
-                if let Some(one) = self.open.get_mut(&id) {
-                    one.answer(answer);
-                    one.advance();
-                }
+        let Some(id) = id else {
+            self.is_pulsing = false;
+            let mark = String::from_utf8_lossy(&answer).into_owned();
+            if mark != self.mark {
+                self.tell(&format!("event: change\ndata: {mark}\n\n"));
+                self.mark = mark;
             }
-            None => {
-                self.is_pulsing = false;
-                let mark = String::from_utf8_lossy(&answer).into_owned();
-                if mark != self.mark {
-                    self.tell(&format!("event: change\ndata: {mark}\n\n"));
-                    self.mark = mark;
-                }
-            }
+            return;
+        };
+        if let Some(one) = self.open.get_mut(&id) {
+            one.answer(answer);
+            one.advance();
         }
     }
 

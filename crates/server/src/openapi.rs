@@ -1,6 +1,6 @@
 //! The description for programs, made of the table of routes.
 //!
-//! Nothing comes in, a document of OpenAPI 3.1 goes out. What stands in an answer is said in `docs/json.md`, because it is
+//! Nothing comes in, a document of `OpenAPI` 3.1 goes out. What stands in an answer is said in `docs/json.md`, because it is
 //! what the commands print; here it is named by the command.
 
 use serde_json::{Map, Value, json};

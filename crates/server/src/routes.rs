@@ -124,7 +124,7 @@ impl Routes {
     }
 
     /// Answers what asks nobody. So a platform that hangs does not look like a process that is dead.
-    pub(crate) fn immediate(&self, request: &Request) -> Option<Instant> {
+    pub(crate) fn immediate(request: &Request) -> Option<Instant> {
         match find(&request.path)?.0 {
             Shows::Health => Some(Instant::Answer(Response::json(200, &json!({"alive": true})))),
             Shows::Events => Some(Instant::Events),

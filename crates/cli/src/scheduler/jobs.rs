@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use muster_plan::schedule::{Calendar, Retries};
 use muster_types::{
     Kind,
-    config::{Component, Platform, PostgresWal},
+    config::{BackupPolicy, Component, Platform, PostgresWal, ProofPolicy, Schedule},
     schedule::Rule,
 };
 
@@ -94,22 +94,22 @@ pub(crate) fn jobs(platform: &Platform) -> Result<Vec<Job>, Failure> {
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     for (name, component) in platform.components.iter().filter(|(_, one)| !one.is_disposable()) {
-        let rule = component.common().backup.as_ref().and_then(muster_types::config::BackupPolicy::rule);
+        let rule = component.common().backup.as_ref().and_then(BackupPolicy::rule);
         add(Task::Backup(name.clone()), rule, words(&["backup", name]));
     }
     for (name, component) in platform.components.iter().filter(|(_, one)| !one.is_disposable()) {
-        let rule = component.common().prove.as_ref().and_then(muster_types::config::ProofPolicy::rule);
+        let rule = component.common().prove.as_ref().and_then(ProofPolicy::rule);
         add(Task::Prove(Some(name.clone())), rule, words(&["prove", name]));
     }
     let all = &platform.schedules;
-    add(Task::Copy, all.copy.as_ref().and_then(|one| one.rule()), words(&["copy"]));
-    add(Task::Prove(None), all.prove.as_ref().and_then(|one| one.rule()), words(&["prove"]));
+    add(Task::Copy, all.copy.as_ref().and_then(Schedule::rule), words(&["copy"]));
+    add(Task::Prove(None), all.prove.as_ref().and_then(Schedule::rule), words(&["prove"]));
     if let Some(verify) = &all.verify {
         let part = verify.read_data.as_ref().map(|part| format!("--read-data={part}"));
         let args = words(&["verify"]).into_iter().chain(part).collect();
         add(Task::Verify, verify.rule(), args);
     }
-    add(Task::Prune, all.prune.as_ref().and_then(|one| one.rule()), words(&["prune", "--yes"]));
+    add(Task::Prune, all.prune.as_ref().and_then(Schedule::rule), words(&["prune", "--yes"]));
     if let Some(check) = &all.check {
         let tag = check.tag.as_ref().map(|tag| format!("--tag={tag}"));
         let args = words(&["check"]).into_iter().chain(tag).collect();

@@ -103,6 +103,28 @@ fn a_server_that_schedules_takes_backups_by_itself_shows_them_and_is_the_only_sc
     assert!(listed["scheduler"].is_null(), "{listed:#}");
 }
 
+/// A measured RTO is that of the proof in the journal, and so is its end.
+fn assert_measured(cli: &Cli, runs: &Value, metrics: &str) {
+    let proof = runs["runs"].as_array().unwrap().iter().find(|run| run["verb"] == "prove").unwrap();
+    let proof = cli.run(&["show", proof["id"].as_str().unwrap(), "--json"]).assert_exit(0).json();
+    for one in proof["proofs"].as_array().unwrap() {
+        let series = format!(
+            "component=\"{}\",objective=\"rto\"}} {}",
+            one["component"].as_str().unwrap(),
+            one["seconds"]
+        );
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("muster_objective_measured_seconds") && line.ends_with(&series));
+        assert!(line.is_some(), "{series}\n{metrics}");
+    }
+    let proven = r#"verb="prove",mode="#;
+    let line =
+        metrics.lines().find(|line| line.starts_with("muster_run_ended_at_seconds") && line.contains(proven));
+    let ended: Timestamp = proof["ended_at"].as_str().unwrap().parse().unwrap();
+    assert!(line.unwrap().ends_with(&format!("outcome=\"done\"}} {}", ended.as_second())), "{}", metrics);
+}
+
 // proves: H5
 #[test]
 fn what_is_served_is_what_the_commands_print_and_what_the_store_holds() {
@@ -116,33 +138,8 @@ fn what_is_served_is_what_the_commands_print_and_what_the_store_holds() {
     let printed = cli.run(&["status", "--metrics"]).assert_exit(0).stdout.clone()
         + &cli.run(&["check", "--metrics"]).assert_exit(0).stdout;
     assert_eq!(samples(&scraped.body), samples(&printed));
-    // A measured RTO is that of the proof in the journal, a target that of the configuration.
     let runs = cli.run(&["runs", "--json"]).assert_exit(0).json();
-    let proof = runs["runs"].as_array().unwrap().iter().find(|run| run["verb"] == "prove").unwrap();
-    let proof = cli.run(&["show", proof["id"].as_str().unwrap(), "--json"]).assert_exit(0).json();
-    for one in proof["proofs"].as_array().unwrap() {
-        let series = format!(
-            "component=\"{}\",objective=\"rto\"}} {}",
-            one["component"].as_str().unwrap(),
-            one["seconds"]
-        );
-        let line = scraped
-            .body
-            .lines()
-            .find(|line| line.starts_with("muster_objective_measured_seconds") && line.ends_with(&series));
-        assert!(line.is_some(), "{series}\n{}", scraped.body);
-    }
-    let proven = r#"verb="prove",mode="#;
-    let line = scraped
-        .body
-        .lines()
-        .find(|line| line.starts_with("muster_run_ended_at_seconds") && line.contains(proven));
-    let ended: Timestamp = proof["ended_at"].as_str().unwrap().parse().unwrap();
-    assert!(
-        line.unwrap().ends_with(&format!("outcome=\"done\"}} {}", ended.as_second())),
-        "{}",
-        scraped.body
-    );
+    assert_measured(&cli, &runs, &scraped.body);
     let without_at = |mut document: Value| {
         document.as_object_mut().unwrap().remove("at");
         document

@@ -162,9 +162,8 @@ fn missed(calendar: &Calendar, from: Timestamp, now: Timestamp) -> (bool, Option
 fn again(past: &Past, retries: Retries) -> Option<Timestamp> {
     let (at, end) = past.ended?;
     let pause = match end {
-        End::Done => return None,
         End::Interrupted if past.tries < INTERRUPTED_MAX => SignedDuration::ZERO,
-        End::Interrupted => return None,
+        End::Done | End::Interrupted => return None,
         End::Failed => {
             let tried = usize::try_from(past.tries.saturating_sub(1)).ok()?;
             PAUSES.get(tried).filter(|_| retries == Retries::Few).copied()?

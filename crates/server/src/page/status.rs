@@ -123,7 +123,7 @@ pub(super) fn components(html: &mut Html, status: &Status) {
          <th>of backup</th></tr></thead><tbody>\n",
     );
     for one in &status.components {
-        html.element("<tr><th scope=\"row\">", &one.component, "</th>");
+        html.element("<tr><th scope=\"row\">", &one.name, "</th>");
         match &one.newest_backup {
             Some(backup) => {
                 html.element("<td><code>", backup.id.short(), "</code></td><td>");

@@ -38,7 +38,8 @@ pub(super) struct Status {
 /// A component of `status`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Component {
-    pub component: String,
+    #[serde(rename = "component")]
+    pub name: String,
     pub newest_backup: Option<Backup>,
     pub newest_proof: Option<ProofFact>,
 }

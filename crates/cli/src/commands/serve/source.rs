@@ -56,6 +56,7 @@ impl Documents {
         document
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "the trait's results hold it in a box, to stay small")]
     fn note(&self, failure: Failure) -> Box<ErrorNote> {
         let mut note = failure.note;
         note.cover(&held(&self.mask));
