@@ -97,6 +97,17 @@ impl fmt::Debug for Loaded {
     }
 }
 
+/// A key that is not there may be one that nobody has made yet.
+fn or_made(finding: Finding) -> Finding {
+    match &finding.hint {
+        Some(hint) if finding.message.ends_with("cannot be read") => {
+            let hint = format!("{hint}; `muster init` makes a key where there is no repository yet");
+            finding.hint(hint)
+        }
+        _ => finding,
+    }
+}
+
 impl Loaded {
     /// Resolves the repository's password.
     pub fn repository_key(&self, environment: &dyn Environment) -> Result<Secret, ConfigError> {
@@ -105,28 +116,23 @@ impl Loaded {
             return Err(finding.hint("add `repository: {location: …, password: …}`").into());
         };
         let resolved = secret::resolve(text, place, &self.folder, environment, &mut Vec::new());
-        Ok(resolved.map_err(|finding| match &finding.hint {
-            Some(hint) if finding.message.ends_with("cannot be read") => {
-                let hint = format!("{hint}; `muster init` makes a key where there is no repository yet");
-                finding.hint(hint)
-            }
-            _ => finding,
-        })?)
+        Ok(resolved.map_err(or_made)?)
     }
 
     /// Looks whether the repository's password is there, without running a command: errors, and files that every user
     /// may read.
     pub fn look_at_repository_key(&self, environment: &dyn Environment) -> Vec<Finding> {
-        let own = resolve::SECRETS.iter().filter_map(|key| self.secret(key));
+        let look = |(text, place): (_, &_)| secret::look(text, place, &self.folder, environment);
+        let key = self.secret("password").into_iter().flat_map(look).map(or_made);
+        let own =
+            resolve::SECRETS.iter().filter(|key| **key != "password").filter_map(|key| self.secret(key));
         let copies = self.platform.repository.iter().flat_map(|repository| &repository.copies);
         let of_copies = copies.flat_map(|copy| {
             let place = |key| self.copy_secrets.get(&copy.name)?.get(key);
             let access = copy.access_key.as_deref().zip(place("access_key"));
             access.into_iter().chain(copy.secret_key.as_deref().zip(place("secret_key")))
         });
-        own.chain(of_copies)
-            .flat_map(|(text, place)| secret::look(text, place, &self.folder, environment))
-            .collect()
+        key.chain(own.chain(of_copies).flat_map(look)).collect()
     }
 
     /// Resolves the credentials of object storage: those of the file, else those of the usual variables.
