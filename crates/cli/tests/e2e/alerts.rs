@@ -10,7 +10,7 @@ use muster_testkit::{Cli, Sandbox};
 use serde_json::{Value, json};
 
 /// Runs Prometheus' tool and asserts that it is content.
-fn promtool(args: &[&str], input: &str) {
+pub(crate) fn promtool(args: &[&str], input: &str) {
     let mut child = Command::new("promtool")
         .args(args)
         .stdin(Stdio::piped())

@@ -4,11 +4,7 @@ mod client;
 mod hostile;
 mod many;
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use muster_testkit::{Cli, Sandbox, wait_for};
 use muster_types::Timestamp;
@@ -16,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use self::client::{Served, serve, serve_with};
+use crate::alerts::promtool;
 
 /// Longer than anything here takes on a slow, busy machine.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -67,19 +64,6 @@ fn samples(text: &str) -> Vec<(String, Option<String>)> {
             (series.to_owned(), (!is_of_now).then(|| value.to_owned()))
         })
         .collect()
-}
-
-fn promtool(input: &str) {
-    let mut child = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool, of the package prometheus");
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}{input}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -134,7 +118,7 @@ fn what_is_served_is_what_the_commands_print_and_what_the_store_holds() {
     assert_eq!(served.get("/readyz").json(), json!({"ready": true}));
     let scraped = served.get("/metrics");
     assert!(scraped.header("content-type").starts_with("text/plain; version=0.0.4"), "{}", scraped.head);
-    promtool(&scraped.body);
+    promtool(&["check", "metrics"], &scraped.body);
     let printed = cli.run(&["status", "--metrics"]).assert_exit(0).stdout.clone()
         + &cli.run(&["check", "--metrics"]).assert_exit(0).stdout;
     assert_eq!(samples(&scraped.body), samples(&printed));
@@ -276,5 +260,5 @@ fn a_platform_without_checks_and_backups_is_served_too() {
     assert_eq!(summary["status"]["indicator"], "critical", "{summary}");
     let page = served.get("/").body;
     assert!(page.contains("✗ no backup") && !page.contains("<h2>Checks</h2>"), "{page}");
-    promtool(&served.get("/metrics").body);
+    promtool(&["check", "metrics"], &served.get("/metrics").body);
 }
