@@ -199,8 +199,13 @@ fn a_killed_run_loses_nothing_and_the_next_one_finishes() {
     place.repo.free_space(false).unwrap();
     let whole = begun.elapsed();
     let mut killed = 0;
-    for round in 1..5 {
-        let kept = make_garbage(&place, &source, round);
+    // Four moments of its length; where a child is quicker than that, at once, until one was hit at work.
+    for round in 1..=20 {
+        if round > 4 && killed > 0 {
+            break;
+        }
+        let moment = if round <= 4 { whole * round / 5 } else { Duration::ZERO };
+        let kept = make_garbage(&place, &source, u64::from(round));
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_that_frees_space", "--nocapture"])
             .env("MUSTER_TEST_FREES_SPACE", place.repository())
@@ -214,7 +219,7 @@ fn a_killed_run_loses_nothing_and_the_next_one_finishes() {
             mark.exists().then_some(())
         });
         fs::remove_file(mark).unwrap();
-        thread::sleep(whole * u32::try_from(round).unwrap() / 5);
+        thread::sleep(moment);
         child.kill().unwrap();
         killed += usize::from(child.wait().unwrap().signal() == Some(9));
         assert_whole(&place, &source, &kept);
